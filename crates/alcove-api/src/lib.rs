@@ -1,0 +1,1 @@
+//! The operations of Alcove; knows no HTTP and no Tauri.

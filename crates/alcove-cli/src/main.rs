@@ -1,0 +1,2 @@
+//! Alcove's command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The one door between host and guest: keys, TLS and service names.

@@ -1,0 +1,2 @@
+//! Alcove's daemon in the guest.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The machine contract, its providers and the on-disk layout.

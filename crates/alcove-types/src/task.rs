@@ -1,0 +1,56 @@
+//! Long work: steps, progress, cancel, a durable result.
+
+use crate::{ApiError, wire};
+
+wire! {
+/// State of a task.
+#[derive(Copy, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    /// Accepted, waits for its turn.
+    Queued,
+    /// Under way.
+    Running,
+    /// Done.
+    Succeeded,
+    /// Failed; see its error.
+    Failed,
+    /// Cancelled, or replaced by a newer request.
+    Cancelled,
+}
+
+/// A piece of long work.
+pub struct Task {
+    /// Unique.
+    pub id: String,
+    /// What it does, such as `machine.start`.
+    pub kind: String,
+    /// State.
+    pub state: TaskState,
+    /// What it does now, for people.
+    pub message: String,
+    /// 0 to 1 where it can be told.
+    pub progress: Option<f64>,
+    /// Whether it can be cancelled now.
+    pub cancellable: bool,
+    /// When it was asked for, RFC 3339.
+    pub created: String,
+    /// When it ended, RFC 3339.
+    pub ended: Option<String>,
+    /// Why it failed.
+    pub error: Option<ApiError>,
+}
+
+/// All tasks, newest first.
+pub struct TaskList {
+    /// The tasks.
+    pub tasks: Vec<Task>,
+}
+}
+
+impl TaskState {
+    /// True when nothing more will happen.
+    pub fn ended(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+}

@@ -1,0 +1,2 @@
+//! Alcove's supervisor.
+fn main() {}

@@ -1,0 +1,5 @@
+//! Builds, runs, tests and packages Alcove.
+
+mod image;
+
+fn main() {}

@@ -1,0 +1,2 @@
+//! Alcove's window and tray.
+fn main() {}
