@@ -1,0 +1,122 @@
+//! One HTTP/1.1 connection per request, over the Unix socket or loopback. Opening one is cheap on both, and a dropped
+//! request takes its connection with it, so nothing lingers after a cancel.
+
+use std::{io, net::SocketAddr, path::PathBuf, pin::Pin, time::Duration};
+
+use alcove_types::ApiError;
+use bytes::Bytes;
+use http::{Method, Request, Response, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::errors;
+
+/// How long a connection may take. Both ways are local, so a longer wait means that nobody accepts.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Where the supervisor listens.
+#[derive(Clone)]
+pub(crate) enum Place {
+    /// Its Unix socket; the kernel says who we are.
+    Socket(PathBuf),
+    /// Loopback, with a token.
+    Loopback {
+        /// Address and port.
+        address: SocketAddr,
+        /// Proves that we may.
+        token: String,
+    },
+}
+
+/// A byte stream of either kind.
+pub(crate) trait Bytestream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytestream for T {}
+
+impl Place {
+    /// The `Host` header that the supervisor knows itself by.
+    pub(crate) fn host(&self) -> String {
+        match self {
+            Self::Socket(_) => "alcove.localhost".to_owned(),
+            Self::Loopback { address, .. } => address.to_string(),
+        }
+    }
+
+    /// The `Authorization` header, where one is needed.
+    pub(crate) fn authorization(&self) -> Option<String> {
+        match self {
+            Self::Socket(_) => None,
+            Self::Loopback { token, .. } => Some(format!("Bearer {token}")),
+        }
+    }
+
+    /// Opens a connection.
+    pub(crate) async fn open(&self) -> Result<Pin<Box<dyn Bytestream>>, ApiError> {
+        let opening = async {
+            Ok::<Pin<Box<dyn Bytestream>>, io::Error>(match self {
+                #[cfg(unix)]
+                Self::Socket(path) => Box::pin(tokio::net::UnixStream::connect(path).await?),
+                #[cfg(not(unix))]
+                Self::Socket(_) => return Err(io::Error::from(io::ErrorKind::Unsupported)),
+                Self::Loopback { address, .. } => {
+                    let stream = TcpStream::connect(address).await?;
+                    stream.set_nodelay(true)?;
+                    Box::pin(stream)
+                }
+            })
+        };
+        timeout(CONNECT, opening).await.map_err(|_| errors::late(CONNECT.as_secs()))?.map_err(|e| {
+            errors::unreachable(match e.kind() {
+                io::ErrorKind::NotFound => "there is no socket".to_owned(),
+                io::ErrorKind::ConnectionRefused => "nobody answers".to_owned(),
+                _ => e.to_string(),
+            })
+        })
+    }
+
+    /// Starts a request with the headers that every request has.
+    pub(crate) fn request(&self, method: Method, path: &str, agent: &str) -> http::request::Builder {
+        let builder = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, self.host())
+            .header(header::USER_AGENT, agent);
+        match self.authorization() {
+            Some(value) => builder.header(header::AUTHORIZATION, value),
+            None => builder,
+        }
+    }
+
+    /// Sends a request and waits for the head of the answer. `Err(Lost)` says that the request may have been carried
+    /// out although no answer came.
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, SendError> {
+        let stream = self.open().await.map_err(SendError::NotSent)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| SendError::NotSent(errors::broken(e)))?;
+        // Ends by itself once the answer was read or dropped.
+        tokio::spawn(connection.with_upgrades());
+        sender.send_request(request).await.map_err(|e| SendError::Lost(errors::broken(e)))
+    }
+}
+
+/// Why there is no answer.
+pub(crate) enum SendError {
+    /// The request never left.
+    NotSent(ApiError),
+    /// The request left, the answer did not come.
+    Lost(ApiError),
+}
+
+impl From<SendError> for ApiError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::NotSent(e) | SendError::Lost(e) => e,
+        }
+    }
+}

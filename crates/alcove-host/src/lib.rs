@@ -1,0 +1,1 @@
+//! Facts about the person's computer, checks of it, and sane sizes for a machine.
