@@ -1,0 +1,6 @@
+//! QEMU as the provider of machines.
+
+mod provider;
+pub(crate) mod warm;
+
+pub use provider::{QemuOptions, QemuProvider};
