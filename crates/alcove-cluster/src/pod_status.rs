@@ -1,0 +1,120 @@
+//! The status of a pod as `kubectl get pods` shows it. The phase alone says `Running` of a pod whose container dies
+//! over and over; this walks the containers the way the API server does when it prints a table.
+
+use crate::object::{ContainerStatus, Pod, PodStatus, Terminated};
+
+/// What the walk over the containers finds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Derived {
+    pub(crate) status: String,
+    pub(crate) ready: u32,
+    pub(crate) containers: u32,
+    pub(crate) restarts: u32,
+    pub(crate) last_restart: Option<String>,
+}
+
+/// Counts restarts and remembers when the last one was.
+#[derive(Default)]
+struct Restarts {
+    count: u32,
+    last: Option<String>,
+}
+
+impl Restarts {
+    fn add(&mut self, container: &ContainerStatus) {
+        self.count += container.restart_count;
+        let ended = container.last_state.terminated.as_ref().and_then(|t| t.finished_at.clone());
+        // RFC 3339 in UTC with the same precision: the order of the text is the order of time.
+        if ended > self.last {
+            self.last = ended;
+        }
+    }
+}
+
+pub(crate) fn derive(pod: &Pod) -> Derived {
+    let status = &pod.status;
+    let sidecar = |name: &str| {
+        pod.spec.init_containers.iter().any(|c| c.name == name && c.restart_policy.as_deref() == Some("Always"))
+    };
+    let sidecars = pod.spec.init_containers.iter().filter(|c| sidecar(&c.name)).count();
+    let containers = u32::try_from(pod.spec.containers.len() + sidecars).unwrap_or(u32::MAX);
+
+    let mut shown = if status.reason.is_empty() { status.phase.clone() } else { status.reason.clone() };
+    if status.conditions.iter().any(|c| c.r#type == "PodScheduled" && c.reason == "SchedulingGated") {
+        shown = "SchedulingGated".to_owned();
+    }
+
+    let mut ready = 0;
+    let mut restarts = Restarts::default();
+    let mut sidecar_restarts = Restarts::default();
+    let mut initializing = false;
+    for (i, container) in status.init_container_statuses.iter().enumerate() {
+        let is_sidecar = sidecar(&container.name);
+        restarts.add(container);
+        if is_sidecar {
+            sidecar_restarts.add(container);
+        }
+        let state = &container.state;
+        match (&state.terminated, &state.waiting) {
+            (Some(ended), _) if ended.exit_code == 0 => continue,
+            _ if is_sidecar && container.started => {
+                ready += u32::from(container.ready);
+                continue;
+            }
+            (Some(ended), _) => shown = format!("Init:{}", ending(ended)),
+            (None, Some(waiting)) if !waiting.reason.is_empty() && waiting.reason != "PodInitializing" => {
+                shown = format!("Init:{}", waiting.reason);
+            }
+            _ => shown = format!("Init:{i}/{}", pod.spec.init_containers.len()),
+        }
+        initializing = true;
+        break;
+    }
+
+    if !initializing || holds(status, "Initialized") {
+        restarts = sidecar_restarts;
+        let mut one_runs = false;
+        for container in status.container_statuses.iter().rev() {
+            restarts.add(container);
+            let state = &container.state;
+            match (&state.waiting, &state.terminated) {
+                (Some(waiting), _) if !waiting.reason.is_empty() => shown.clone_from(&waiting.reason),
+                (_, Some(ended)) => shown = ending(ended),
+                _ if container.ready && state.running.is_some() => {
+                    one_runs = true;
+                    ready += 1;
+                }
+                _ => {}
+            }
+        }
+        // One container has done its work while another goes on.
+        if shown == "Completed" && one_runs {
+            shown = if holds(status, "Ready") { "Running" } else { "NotReady" }.to_owned();
+        }
+    }
+
+    if pod.metadata.deletion_timestamp.is_some() {
+        if status.reason == "NodeLost" {
+            shown = "Unknown".to_owned();
+        } else if !matches!(status.phase.as_str(), "Failed" | "Succeeded") {
+            shown = "Terminating".to_owned();
+        }
+    }
+    if shown.is_empty() {
+        shown = "Unknown".to_owned();
+    }
+    Derived { status: shown, ready, containers, restarts: restarts.count, last_restart: restarts.last }
+}
+
+fn ending(ended: &Terminated) -> String {
+    match (ended.reason.as_str(), ended.signal) {
+        ("", 0) => format!("ExitCode:{}", ended.exit_code),
+        ("", signal) => format!("Signal:{signal}"),
+        (reason, _) => reason.to_owned(),
+    }
+}
+
+/// Whether a condition of the pod is True.
+pub(crate) fn holds(status: &PodStatus, condition: &str) -> bool {
+    status.conditions.iter().any(|c| c.r#type == condition && c.status == "True")
+}
