@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
     time::timeout,
 };
 
@@ -35,8 +35,8 @@ pub(crate) enum Place {
 }
 
 /// A byte stream of either kind.
-pub(crate) trait Bytestream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytestream for T {}
+pub(crate) trait Bytestream: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug> Bytestream for T {}
 
 impl Place {
     /// The `Host` header that the supervisor knows itself by.
@@ -59,10 +59,7 @@ impl Place {
     pub(crate) async fn open(&self) -> Result<Pin<Box<dyn Bytestream>>, ApiError> {
         let opening = async {
             Ok::<Pin<Box<dyn Bytestream>>, io::Error>(match self {
-                #[cfg(unix)]
-                Self::Socket(path) => Box::pin(tokio::net::UnixStream::connect(path).await?),
-                #[cfg(not(unix))]
-                Self::Socket(_) => return Err(io::Error::from(io::ErrorKind::Unsupported)),
+                Self::Socket(path) => Box::pin(UnixStream::connect(path).await?),
                 Self::Loopback { address, .. } => {
                     let stream = TcpStream::connect(address).await?;
                     stream.set_nodelay(true)?;

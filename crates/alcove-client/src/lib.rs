@@ -1,6 +1,9 @@
 //! Speaks to the supervisor. The command line, the desktop shell and the tests all go through here, so that they find
 //! the same supervisor in the same way and show the same errors.
 //!
+//! Reading is [`Client::get`] and the typed calls on top of it; what changes something is sent with a key of its own, so
+//! that a request whose answer was lost can be sent again.
+//!
 //! Every failure is an [`alcove_types::ApiError`]: the supervisor's own words when it answered, ours when it did not.
 
 mod client;
