@@ -1,0 +1,23 @@
+//! Turns the configuration and the list of commands into code and permissions.
+
+/// Naming the commands here makes each of them need a permission: only the window that a capability names can call them,
+/// and no page from elsewhere can.
+const COMMANDS: [&str; 9] = [
+    "connection",
+    "start_supervisor",
+    "open_desktop",
+    "open_external",
+    "notify",
+    "autostart_get",
+    "autostart_set",
+    "window_ready",
+    "quit",
+];
+
+fn main() {
+    let attributes = tauri_build::Attributes::new().app_manifest(tauri_build::AppManifest::new().commands(&COMMANDS));
+    if let Err(error) = tauri_build::try_build(attributes) {
+        println!("cargo::error={error:#}");
+        std::process::exit(1);
+    }
+}

@@ -1,0 +1,150 @@
+//! What the pages in the main window may ask of the shell.
+
+use std::{sync::Arc, time::Duration};
+
+use alcove_types::{ApiError, ErrorCode};
+use tauri::{AppHandle, Manager, State};
+use tauri_plugin_autostart::ManagerExt;
+use tokio::time::timeout;
+
+use crate::{
+    notices, quit as quitting,
+    shell::{Connection, Reach, Shell},
+    windows,
+};
+
+/// How long the pages wait for a supervisor that is being started.
+const PATIENCE: Duration = Duration::from_secs(45);
+/// The longest title and text of a notification; more is cut by desktops anyway.
+const NOTICE_CHARS: usize = 500;
+
+type Shared<'a> = State<'a, Arc<Shell>>;
+
+/// How to reach the supervisor; waits while it is being started.
+#[tauri::command]
+pub(crate) async fn connection(shell: Shared<'_>) -> Result<Connection, ApiError> {
+    let mut reach = shell.reach.subscribe();
+    let known = timeout(PATIENCE, reach.wait_for(|reach| !matches!(reach, Reach::Looking))).await;
+    match known {
+        Ok(Ok(reach)) => answer(&reach),
+        Ok(Err(_)) | Err(_) => Err(too_slow()),
+    }
+}
+
+/// Starts the supervisor when it isn't running.
+#[tauri::command]
+pub(crate) async fn start_supervisor(shell: Shared<'_>) -> Result<Connection, ApiError> {
+    connect_now(&shell).await
+}
+
+/// Opens the web desktop in its own window.
+#[tauri::command]
+pub(crate) async fn open_desktop(app: AppHandle) -> Result<(), ApiError> {
+    windows::open_desktop(&app).await
+}
+
+/// Opens an address with the program that the person has chosen for it.
+#[tauri::command]
+pub(crate) async fn open_external(app: AppHandle, url: String) -> Result<(), ApiError> {
+    windows::open_external(&app, &url)
+}
+
+/// Shows a notification.
+#[tauri::command]
+pub(crate) async fn notify(app: AppHandle, title: String, body: String) -> Result<(), ApiError> {
+    let cut = |text: String| text.chars().take(NOTICE_CHARS).collect::<String>();
+    notices::show(&app, &cut(title), &cut(body));
+    Ok(())
+}
+
+/// Whether Alcove starts at login.
+#[tauri::command]
+pub(crate) async fn autostart_get(app: AppHandle) -> Result<bool, ApiError> {
+    app.autolaunch().is_enabled().map_err(|e| no_autostart(&e))
+}
+
+/// Makes Alcove start at login, or not.
+#[tauri::command]
+pub(crate) async fn autostart_set(app: AppHandle, enabled: bool) -> Result<(), ApiError> {
+    let entry = app.autolaunch();
+    if enabled { entry.enable() } else { entry.disable() }.map_err(|e| no_autostart(&e))
+}
+
+/// The pages have drawn themselves and listen.
+#[tauri::command]
+pub(crate) async fn window_ready(app: AppHandle) -> Result<(), ApiError> {
+    windows::pages_ready(&app);
+    Ok(())
+}
+
+/// Quits Alcove with its machine, as the settings say.
+#[tauri::command]
+pub(crate) async fn quit(app: AppHandle) -> Result<(), ApiError> {
+    quitting::begin(&app);
+    Ok(())
+}
+
+/// Looks for the supervisor at once, starts it if need be, and waits for what comes of it.
+pub(crate) async fn connect_now(shell: &Shell) -> Result<Connection, ApiError> {
+    let mut reach = shell.reach.subscribe();
+    if let Reach::Connected { connection, .. } = &*reach.borrow_and_update() {
+        return Ok(connection.clone());
+    }
+    shell.look_now.notify_one();
+    let settled = async {
+        while reach.changed().await.is_ok() {
+            let now = reach.borrow_and_update();
+            if !matches!(*now, Reach::Looking) {
+                return answer(&now);
+            }
+        }
+        Err(too_slow())
+    };
+    timeout(PATIENCE, settled).await.unwrap_or_else(|_| Err(too_slow()))
+}
+
+fn answer(reach: &Reach) -> Result<Connection, ApiError> {
+    match reach {
+        Reach::Connected { connection, .. } => Ok(connection.clone()),
+        Reach::Away(error) => Err(error.clone()),
+        Reach::Looking => Err(too_slow()),
+    }
+}
+
+fn too_slow() -> ApiError {
+    ApiError::new(
+        ErrorCode::SupervisorUnreachable,
+        "Alcove's supervisor takes too long to start",
+        "See `alcove logs --source alcoved` for what it waits for, then try again.",
+    )
+}
+
+fn no_autostart(error: &tauri_plugin_autostart::Error) -> ApiError {
+    ApiError::new(
+        ErrorCode::Unsupported,
+        format!("Starting at login could not be changed ({error})"),
+        "Look whether the folder ~/.config/autostart can be written to.",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_start_waits_for_what_comes_of_it() {
+        let shell = Arc::new(Shell::new(alcove_machine::InstanceName::default(), false));
+        let away = |message: &str| Reach::Away(ApiError::new(ErrorCode::SupervisorUnreachable, message, ""));
+        shell.reach.send_replace(away("gone"));
+        let asked = tokio::spawn({
+            let shell = Arc::clone(&shell);
+            async move { connect_now(&shell).await }
+        });
+        shell.look_now.notified().await;
+        shell.reach.send_replace(Reach::Looking);
+        tokio::task::yield_now().await;
+        shell.reach.send_replace(away("still gone"));
+        let error = asked.await.unwrap().err().unwrap();
+        assert_eq!(error.message, "still gone");
+    }
+}
