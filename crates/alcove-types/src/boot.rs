@@ -1,6 +1,5 @@
 //! The steps of a boot, as the guest reports them and as a person sees them.
 
-use crate::wire;
 
 /// Names of the boot's steps in the order in which they usually start.
 pub const STEPS: [&str; 14] = [

@@ -1,6 +1,5 @@
 //! Named conditions, in the manner of Kubernetes.
 
-use crate::wire;
 
 wire! {
 /// Whether a condition holds.

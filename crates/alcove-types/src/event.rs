@@ -1,6 +1,6 @@
 //! The event stream.
 
-use crate::{boot::BootReport, machine::Machine, operation::Operation, settings::SettingsView, task::Task, wire};
+use crate::{boot::BootReport, machine::Machine, operation::Operation, settings::SettingsView, task::Task};
 
 wire! {
 /// One change, as `GET /api/v1/events` streams it: the SSE `event` is the tag, `data` this document.

@@ -1,6 +1,6 @@
 //! What the host and the guest's daemon say to each other through the door.
 
-use crate::{Condition, boot::BootEvent, wire};
+use crate::{Condition, boot::BootEvent};
 
 wire! {
 /// Handed to the guest at boot through firmware configuration. Holds secrets: never logged.

@@ -1,6 +1,5 @@
 //! Facts about the person's computer.
 
-use crate::wire;
 
 wire! {
 /// Facts about the host.

@@ -11,7 +11,6 @@ macro_rules! wire {
         $item
     )*};
 }
-pub(crate) use wire;
 
 pub mod boot;
 pub mod cluster;

@@ -1,6 +1,6 @@
 //! The machine: what is wanted, what is seen.
 
-use crate::{Condition, boot::BootReport, guest::{GuestStatus, Usage}, wire};
+use crate::{Condition, boot::BootReport, guest::{GuestStatus, Usage}};
 
 wire! {
 /// What the owner wants the machine to be.

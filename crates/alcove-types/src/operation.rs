@@ -1,6 +1,5 @@
 //! The operation log: who did what, when, with what result.
 
-use crate::wire;
 
 wire! {
 /// One line of the operation log.

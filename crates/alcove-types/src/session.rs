@@ -1,6 +1,5 @@
 //! Tickets and versions.
 
-use crate::wire;
 
 wire! {
 /// What a ticket opens.

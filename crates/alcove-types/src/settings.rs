@@ -1,6 +1,5 @@
 //! The owner's settings. The file keeps only differences from the defaults.
 
-use crate::wire;
 
 wire! {
 /// All settings with their values.

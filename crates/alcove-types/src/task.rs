@@ -1,6 +1,6 @@
 //! Long work: steps, progress, cancel, a durable result.
 
-use crate::{ApiError, wire};
+use crate::ApiError;
 
 wire! {
 /// State of a task.

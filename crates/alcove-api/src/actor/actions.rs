@@ -1,0 +1,324 @@
+//! The actions: each is a future that owns what it needs, so that the reconciler stays free to listen.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use alcove_door::DoorClient;
+use alcove_machine::{
+    MachineError,
+    credentials::Credentials,
+    image::{Check, Image, Images},
+    provider::{On, Power, StartOptions, Started},
+    spec::MachineSpec,
+};
+use alcove_types::{
+    boot::{BootKind, StepState},
+    machine::{Desired, Phase},
+};
+
+use super::{Action, Actor, Done, Trouble, by_itself};
+use crate::{boot::Boot, link::Link, shared::Shared, watch::Watch};
+
+/// A guest that is up shuts down within this, or the person is asked.
+const SHUTDOWN: Duration = Duration::from_secs(150);
+/// A guest that never came up is switched off after this.
+const SHUTDOWN_UNREADY: Duration = Duration::from_secs(15);
+
+impl Actor {
+    pub(super) fn boot(&mut self) -> Action {
+        let Some(mut spec) = self.spec.clone() else { return Box::pin(std::future::pending()) };
+        let shared = self.shared.clone();
+        let rescue = std::mem::take(&mut self.rescue);
+        self.restart = false;
+        let chosen = choose_image(&shared, &mut spec, self.shared.settings.get().machine);
+        self.spec = Some(spec.clone());
+        self.coming_up(BootKind::Cold);
+        self.ready_by = Some(Instant::now() + self.shared.config.boot_deadline);
+        Box::pin(async move {
+            let started = async {
+                let image = chosen?;
+                image.verify(Check::Quick)?;
+                let acceleration = shared.provider.acceleration(&image).await?;
+                shared.change(|v| v.acceleration = Some(acceleration));
+                shared.provider.prepare(&spec, &image).await?;
+                shared.provider.grow_disk(spec.setup.disk_bytes).await?;
+                shared.provider.start(&spec, &image, StartOptions { rescue }).await
+            };
+            Done::Started(BootKind::Cold, started.await.map_err(Trouble::from))
+        })
+    }
+
+    pub(super) fn resume(&mut self) -> Action {
+        let Some(spec) = self.spec.clone() else { return Box::pin(std::future::pending()) };
+        let shared = self.shared.clone();
+        self.coming_up(BootKind::Resume);
+        self.ready_by = Some(Instant::now() + self.shared.config.boot_deadline);
+        Box::pin(async move {
+            let started = async {
+                let image = image_of(&shared, &spec)?;
+                shared.provider.resume(&spec, &image).await
+            };
+            Done::Started(BootKind::Resume, started.await.map_err(Trouble::from))
+        })
+    }
+
+    fn coming_up(&mut self, kind: BootKind) {
+        self.ready = false;
+        let history = self.shared.layout.machine().join("boot-times.json");
+        let mut boot = Boot::begin(kind, &history, Duration::ZERO);
+        let first = if kind == BootKind::Resume { "restore" } else { "kernel" };
+        boot.host_sees(first, StepState::Running, None);
+        self.shared.change(|view| {
+            view.forget_guest();
+            view.failure = None;
+            view.boot = Some(boot);
+            view.set_phase(Phase::Starting);
+        });
+        self.shared.boot(|_| ());
+    }
+
+    /// Listens to a machine that is on now.
+    pub(super) fn listen(&mut self, started: &Started, kind: BootKind) {
+        let link = match link(&self.shared, started.door) {
+            Ok(link) => Some(link),
+            Err(error) => {
+                tracing::error!(%error, "the door's keys can't be used");
+                None
+            }
+        };
+        self.shared.change(|view| {
+            view.acceleration = Some(started.acceleration);
+            view.link.clone_from(&link);
+        });
+        self.watch = Some(Watch::begin(
+            self.shared.provider.clone(),
+            link,
+            self.shared.layout.boot_jsonl(),
+            kind == BootKind::Resume,
+            self.heard.0.clone(),
+        ));
+    }
+
+    /// Takes over a machine that was on already: the supervisor before this one died.
+    pub(super) fn adopt(&mut self) {
+        let Some(Power::On(On { door: Some(door), started_at, .. })) = self.seen.as_ref().map(|s| s.power.clone()) else {
+            return;
+        };
+        let ago = started_at
+            .and_then(|at| Duration::try_from(jiff::Timestamp::now().duration_since(at)).ok())
+            .unwrap_or_default();
+        let history = self.shared.layout.machine().join("boot-times.json");
+        let boot = Boot::begin(BootKind::Adopted, &history, ago);
+        let acceleration = self.shared.see(|v| v.acceleration);
+        let link = link(&self.shared, door).map_err(|error| tracing::error!(%error, "the door's keys can't be used")).ok();
+        self.ready = false;
+        self.ready_by = Some(Instant::now() + self.shared.config.boot_deadline);
+        self.shared.change(|view| {
+            view.boot = Some(boot);
+            view.acceleration = acceleration;
+            view.link.clone_from(&link);
+        });
+        self.watch = Some(Watch::begin(
+            self.shared.provider.clone(),
+            link,
+            self.shared.layout.boot_jsonl(),
+            false,
+            self.heard.0.clone(),
+        ));
+        tracing::info!("took over the machine that was on already");
+    }
+
+    pub(super) fn suspend(&mut self) -> Action {
+        let shared = self.shared.clone();
+        let link = shared.see(|v| v.link.clone());
+        let ready = self.ready;
+        shared.change(|view| view.set_phase(Phase::Suspending));
+        Box::pin(async move {
+            if let Some(link) = link.filter(|_| ready)
+                && let Err(error) = link.prepare_suspend(Duration::from_secs(5)).await
+            {
+                tracing::warn!(%error, "the guest did not prepare for the suspend; its state will be larger");
+            }
+            Done::Suspended(shared.provider.suspend().await.map(|s| s.bytes).map_err(Trouble::from))
+        })
+    }
+
+    pub(super) fn shut_down(&mut self) -> Action {
+        let shared = self.shared.clone();
+        let link = shared.see(|v| v.link.clone());
+        let ready = self.ready;
+        shared.change(|view| view.set_phase(Phase::Stopping));
+        Box::pin(async move {
+            let asked = match &link {
+                Some(link) => link.shutdown().await.is_ok(),
+                None => false,
+            };
+            let result = if asked {
+                wait_off(&shared, SHUTDOWN).await
+            } else {
+                shared.provider.stop(if ready { SHUTDOWN } else { SHUTDOWN_UNREADY }).await
+            };
+            let result = match result {
+                // What never came up has nothing to lose but what its file system keeps anyway.
+                Err(_) if !ready => {
+                    by_itself(&shared, "machine.kill", "succeeded", "It had not come up and did not answer.");
+                    shared.provider.kill().await
+                }
+                other => other,
+            };
+            Done::ShutDown(result.map_err(Trouble::from))
+        })
+    }
+
+    pub(super) fn discard_state(&mut self) -> Action {
+        let shared = self.shared.clone();
+        self.restart = false;
+        Box::pin(async move { Done::Discarded(shared.provider.discard_state().await.map_err(Trouble::from)) })
+    }
+
+    pub(super) fn kill(&mut self) -> Action {
+        let shared = self.shared.clone();
+        shared.change(|view| view.set_phase(Phase::Stopping));
+        Box::pin(async move { Done::Killed(shared.provider.kill().await.map_err(Trouble::from)) })
+    }
+
+    pub(super) fn continue_running(&mut self) -> Action {
+        let shared = self.shared.clone();
+        Box::pin(async move { Done::Continued(shared.provider.continue_running().await.map_err(Trouble::from)) })
+    }
+
+    /// Takes in how an action ended.
+    pub(super) fn done(&mut self, done: Done) {
+        self.seen = None;
+        match done {
+            Done::Started(kind, Ok(started)) => {
+                if kind == BootKind::Resume {
+                    self.shared.boot(|boot| {
+                        boot.host_sees("restore", StepState::Done, None);
+                        boot.host_sees("door", StepState::Running, None);
+                    });
+                }
+                self.listen(&started, kind);
+                self.shared.settings.machine_runs_with(self.spec.as_ref().map(|s| s.setup.clone()));
+            }
+            Done::Started(BootKind::Resume, Err(trouble)) if trouble.error.code == alcove_types::ErrorCode::StateInvalid => {
+                by_itself(&self.shared, "machine.discard_state", "succeeded", &trouble.error.message);
+                // What is on the disk is whole: the machine boots from it.
+                self.action = Some(self.discard_state());
+            }
+            Done::Started(_, Err(trouble)) => self.give_up(trouble),
+            Done::Suspended(Ok(bytes)) => {
+                self.gone();
+                by_itself(&self.shared, "machine.suspended", "succeeded", &format!("{bytes} bytes"));
+            }
+            Done::Suspended(Err(trouble)) => {
+                // The guest runs on. What is wanted can't be had now: the person decides.
+                let error = trouble.error.clone();
+                self.fail_pending(&error);
+                by_itself(&self.shared, "machine.suspend", "failed", &error.message);
+                self.want(Desired::Running);
+                self.shared.change(|view| {
+                    view.set_condition(
+                        "LastSuspendWorked",
+                        alcove_types::ConditionStatus::False,
+                        "Failed",
+                        &error.message,
+                        &error.hint,
+                    );
+                });
+            }
+            Done::ShutDown(Ok(())) | Done::Killed(Ok(())) => {
+                self.restart = false;
+                self.gone();
+            }
+            Done::ShutDown(Err(mut trouble)) => {
+                trouble.error.hint =
+                    "Wait and try again, or switch it off at once with `alcove kill`: what was saved to its disk stays.".into();
+                self.give_up(trouble);
+            }
+            Done::Discarded(Ok(())) | Done::Continued(Ok(())) => {}
+            Done::Discarded(Err(trouble)) | Done::Killed(Err(trouble)) | Done::Continued(Err(trouble)) => {
+                self.give_up(trouble);
+            }
+            Done::Exclusive(task, result) => self.exclusive_done(&task, result),
+        }
+    }
+
+    /// The machine is off, as it should be.
+    pub(super) fn gone(&mut self) {
+        self.watch = None;
+        self.ready = false;
+        self.ready_by = None;
+        while self.heard.1.try_recv().is_ok() {}
+        self.shared.change(crate::shared::View::forget_guest);
+        self.shared.settings.machine_runs_with(None);
+    }
+
+    /// Gives up until a person asks anew.
+    pub(super) fn give_up(&mut self, trouble: Trouble) {
+        if self.roll_back_image() {
+            return;
+        }
+        self.given_up = true;
+        self.fail_pending(&trouble.error);
+        by_itself(&self.shared, "machine.failed", "failed", &trouble.error.message);
+        self.shared.change(|view| view.fail(trouble.error, trouble.last_words));
+    }
+}
+
+/// Waits until the machine is off.
+async fn wait_off(shared: &Shared, deadline: Duration) -> Result<(), MachineError> {
+    let until = Instant::now() + deadline;
+    let mut events = shared.provider.events().await?;
+    loop {
+        if !matches!(shared.provider.observe().await?.power, Power::On(_)) {
+            return Ok(());
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(MachineError::Timeout { what: "the guest's shutdown".into(), after: deadline });
+        }
+        // Woken by the hypervisor's word; looked at now and then all the same, should the word be missed.
+        let _ = tokio::time::timeout(left.min(Duration::from_secs(2)), events.recv()).await;
+    }
+}
+
+/// The image that the machine was last started with.
+fn image_of(shared: &Shared, spec: &MachineSpec) -> Result<Image, MachineError> {
+    let images = Images::find(&shared.layout, &shared.config.image_folders);
+    let version = spec.slots.current().unwrap_or_default();
+    images.version(version).cloned()
+}
+
+/// The image to boot: a newer one that has appeared goes on trial. Takes over new sizes, too.
+fn choose_image(
+    shared: &Arc<Shared>,
+    spec: &mut MachineSpec,
+    setup: Option<alcove_types::machine::MachineSetup>,
+) -> Result<Image, MachineError> {
+    let images = Images::find(&shared.layout, &shared.config.image_folders);
+    if let Some(setup) = setup {
+        let disk_bytes = setup.disk_bytes.max(spec.setup.disk_bytes);
+        spec.setup = alcove_types::machine::MachineSetup { disk_bytes, ..setup };
+    }
+    if let Some(newest) = images.newest()
+        && spec.slots.trial.is_none()
+        && spec.slots.current() != Some(newest.version())
+        && !shared.config.refused_images(&shared.layout).contains(newest.version())
+    {
+        tracing::info!(version = newest.version(), "a newer image goes on trial");
+        spec.slots.try_out(newest.version());
+    }
+    spec.save(&shared.layout)?;
+    let image = images.version(spec.slots.current().unwrap_or_default())?;
+    Ok(image.clone())
+}
+
+/// The link through the door at `address`.
+fn link(shared: &Shared, address: std::net::SocketAddr) -> Result<Link, MachineError> {
+    let credentials = Credentials::load(&shared.layout)?
+        .ok_or_else(|| MachineError::NotFound("credentials of the machine".into()))?;
+    Ok(Link::new(DoorClient::new(address, alcove_door::client_config(&credentials.door.client())?)))
+}

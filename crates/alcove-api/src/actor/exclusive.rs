@@ -1,0 +1,97 @@
+//! Work that needs the machine for itself.
+
+use alcove_machine::{MachineError, image::Images, layout::InstanceName, provider::Power, spec::MachineSpec};
+use alcove_types::{ApiError, ErrorCode, guest::Account, machine::Desired};
+
+use super::{Action, Actor, Done, Exclusive, absent};
+use crate::desired::Wanted;
+
+impl Actor {
+    pub(super) fn exclusive(&mut self, work: Exclusive, task: String) -> Action {
+        let shared = self.shared.clone();
+        let spec = self.spec.clone();
+        let on = matches!(self.seen.as_ref().map(|s| &s.power), Some(Power::On(_)));
+        shared.tasks.progress(&task, "", None);
+        Box::pin(async move {
+            let result = async {
+                match work {
+                    Exclusive::Create(setup) => {
+                        if spec.is_some() {
+                            return Err(ApiError::new(
+                                ErrorCode::Conflict,
+                                "The machine exists already.",
+                                "Start it, or change its sizes in the settings.",
+                            ));
+                        }
+                        let images = Images::find(&shared.layout, &shared.config.image_folders);
+                        let image = images.newest().ok_or_else(|| no_image(&shared.layout.home().images()))?;
+                        let name: InstanceName = shared.config.instance.parse().map_err(|e: MachineError| e.api())?;
+                        let spec = MachineSpec::new(name, setup, account(&shared), image.version()).map_err(|e| e.api())?;
+                        shared.layout.create().map_err(|e| e.api())?;
+                        shared.provider.prepare(&spec, image).await.map_err(|e| e.api())?;
+                        spec.save(&shared.layout).map_err(|e| e.api())
+                    }
+                    Exclusive::Reset => {
+                        if on {
+                            shared.provider.kill().await.map_err(|e| e.api())?;
+                        }
+                        shared.provider.destroy().await.map_err(|e| e.api())
+                    }
+                    Exclusive::Snapshot(request) => {
+                        let spec = spec.ok_or_else(absent)?;
+                        let images = Images::find(&shared.layout, &shared.config.image_folders);
+                        let image = images.version(spec.slots.current().unwrap_or_default()).map_err(|e| e.api())?;
+                        shared.provider.snapshot(&request, image).await.map(drop).map_err(|e| e.api())
+                    }
+                    Exclusive::Restore(name) => shared.provider.restore(&name).await.map(drop).map_err(|e| e.api()),
+                    Exclusive::DeleteSnapshot(name) => shared.provider.delete_snapshot(&name).await.map_err(|e| e.api()),
+                }
+            };
+            Done::Exclusive(task, result.await)
+        })
+    }
+
+    pub(super) fn exclusive_done(&mut self, task: &str, result: Result<(), ApiError>) {
+        let had = self.spec.is_some();
+        match MachineSpec::load(&self.shared.layout) {
+            Ok(spec) => self.spec = spec,
+            Err(error) => {
+                let trouble: super::Trouble = MachineError::into(error);
+                self.shared.change(|view| view.fail(trouble.error, trouble.last_words));
+            }
+        }
+        match (had, self.spec.is_some()) {
+            (false, true) => self.want(self.wanted.desired),
+            (true, false) => {
+                self.gone();
+                self.given_up = false;
+                self.wanted = Wanted { desired: Desired::Stopped, generation: 0, at_work: true };
+                self.publish_wanted();
+                self.shared.change(|view| {
+                    view.failure = None;
+                    view.boot = None;
+                    view.conditions.clear();
+                });
+            }
+            _ => {}
+        }
+        self.shared.tasks.end(task, result);
+    }
+}
+
+/// The owner's account: the settings' name, else the login's.
+fn account(shared: &crate::shared::Shared) -> Account {
+    let login = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_default();
+    let name: String = login.chars().filter(char::is_ascii_alphanumeric).take(32).collect::<String>().to_ascii_lowercase();
+    let name = if name.is_empty() { "owner".to_owned() } else { name };
+    let shown = shared.settings.get().display_name;
+    Account { display_name: if shown.is_empty() { name.clone() } else { shown }, name }
+}
+
+fn no_image(folder: &std::path::Path) -> ApiError {
+    ApiError::new(
+        ErrorCode::ImageInvalid,
+        "There is no guest image on this computer.",
+        format!("Install the package that holds it, or put an image into {}; from the source, `cargo xtask image` builds one.", folder.display()),
+    )
+}
