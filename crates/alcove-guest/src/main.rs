@@ -1,2 +1,3 @@
 //! Alcove's daemon in the guest.
+
 fn main() {}

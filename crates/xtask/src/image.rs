@@ -1,1 +1,160 @@
-//! Builds the guest image.
+//! Builds the guest image: kernel, initrd and read-only root, with a manifest of what is inside.
+//!
+//! The work is cut into stages, each kept in the user's cache folder under a hash of what it was made from, so that a
+//! changed line in the guest's daemon costs seconds and not a new Debian tree. Nothing here needs root: the root's file
+//! system is written from a tar that is put together in memory.
+
+mod base;
+mod binaries;
+mod cache;
+mod containers;
+mod erofs;
+mod initrd;
+mod kernel;
+mod kubernetes;
+mod manifest;
+mod modules;
+mod prune;
+mod recipe;
+mod root;
+mod tools;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context, Result};
+
+pub use kubernetes::Choice;
+pub use tools::{Progress, TerminalProgress};
+
+/// What to build.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Which Kubernetes goes into the image.
+    pub kubernetes: Choice,
+    /// The official K3s release, given as a file.
+    pub k3s: Option<PathBuf>,
+    /// Where the image's folder is made; the cache's own folder when absent.
+    pub out: Option<PathBuf>,
+    /// Asks Debian for newer packages even though a tree of the same recipe is there.
+    pub refresh: bool,
+}
+
+/// Builds the image of the repository at `repository`, or finds it in the cache. Returns the image's folder, which
+/// holds `manifest.json` and the files that it names.
+///
+/// # Errors
+/// With what was being done when a stage fails, and the last lines of the program that failed.
+pub fn build(repository: &Path, options: &Options, progress: &mut dyn Progress) -> Result<PathBuf> {
+    let started = Instant::now();
+    let cache = cache::Cache::open()?;
+    let recipe = recipe::Recipe::read(repository)?;
+
+    let base = base::build(&cache, &recipe, options.refresh, progress).context("Debian's tree can't be made")?;
+    let kubernetes = kubernetes::build(&cache, repository, options, progress).context("Kubernetes can't be built")?;
+    let binaries = binaries::build(repository, &cache, progress).context("the guest's programs can't be built")?;
+    let containers = containers::build(&cache, &kubernetes, &binaries, progress)
+        .context("the container images can't be put together")?;
+
+    let version = cache::Key::new("image")
+        .text(&base.key)
+        .text(&kubernetes.key)
+        .text(&binaries.key)
+        .text(&containers.key)
+        .text(&recipe.key)
+        .finish();
+    let images = options.out.clone().unwrap_or_else(|| cache.folder("images"));
+    let folder = images.join(&version);
+    if manifest::is_whole(&folder, &version) {
+        progress.step(&format!("the image {version} is there already"));
+        return Ok(folder);
+    }
+    std::fs::create_dir_all(&images).with_context(|| format!("{} can't be made", images.display()))?;
+    let work = tempfile::Builder::new()
+        .prefix(".image-")
+        .tempdir_in(&images)
+        .with_context(|| format!("{} can't be written to", images.display()))?;
+
+    progress.step("kernel and its modules");
+    let kernel = kernel::unpack(&base, work.path())?;
+    let modules = modules::prepare(&cache, &base, &recipe.modules, &kernel.release)?;
+    progress.step("initrd");
+    initrd::write(&work.path().join("initrd"), &binaries.init, &modules)?;
+    progress.step("root: putting it together");
+    let parts = root::Parts {
+        base: &base,
+        recipe: &recipe,
+        modules: &modules,
+        binaries: &binaries,
+        kubernetes: &kubernetes,
+        containers: &containers,
+        version: &version,
+    };
+    let tar = work.path().join("root.tar");
+    root::write(&tar, &parts)?;
+    progress.step("root: making its file system");
+    erofs::make(&base, &tar, &work.path().join("root.erofs"))?;
+    std::fs::remove_file(&tar)?;
+
+    progress.step("manifest");
+    manifest::write(work.path(), &version, &kernel.release, &parts)?;
+    cache::publish(work, &folder)?;
+    progress.step(&format!("the image {version} is ready ({:.0} s)", started.elapsed().as_secs_f64()));
+    Ok(folder)
+}
+
+/// The command `cargo xtask image [--kubernetes k3s|modules|none|auto] [--k3s FILE] [--out DIR] [--refresh]`.
+///
+/// # Errors
+/// For arguments that make no sense, and when the build fails.
+pub fn command(repository: &Path, arguments: &[String]) -> Result<PathBuf> {
+    let options = parse(arguments)?;
+    build(repository, &options, &mut TerminalProgress::new())
+}
+
+fn parse(arguments: &[String]) -> Result<Options> {
+    let mut options = Options::default();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let (name, attached) = match argument.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (argument.as_str(), None),
+        };
+        let mut value = || {
+            attached.clone().or_else(|| rest.next().cloned()).with_context(|| format!("{name} needs a value"))
+        };
+        match name {
+            "--kubernetes" => options.kubernetes = value()?.parse()?,
+            "--k3s" => options.k3s = Some(PathBuf::from(value()?)),
+            "--out" => options.out = Some(PathBuf::from(value()?)),
+            "--refresh" => options.refresh = true,
+            _ => anyhow::bail!(
+                "cargo xtask image knows --kubernetes k3s|modules|none|auto, --k3s FILE, --out DIR and --refresh, not {argument}"
+            ),
+        }
+    }
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(line: &str) -> Vec<String> {
+        line.split_ascii_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn arguments_are_read_in_both_forms() {
+        let options = parse(&arguments("--kubernetes modules --out=/images --refresh")).unwrap();
+        assert_eq!(options.kubernetes, Choice::Modules);
+        assert_eq!(options.out, Some(PathBuf::from("/images")));
+        assert!(options.refresh);
+        assert_eq!(parse(&[]).unwrap().kubernetes, Choice::Auto);
+        assert!(parse(&arguments("--kubernetes docker")).is_err());
+        assert!(parse(&arguments("--k3s")).is_err());
+        assert!(parse(&arguments("--what")).is_err());
+    }
+}

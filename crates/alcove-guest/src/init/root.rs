@@ -1,0 +1,116 @@
+//! Putting the root together: the read-only image, and over it what changes.
+
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::{OpenOptionsExt, symlink},
+    path::Path,
+    time::Duration,
+};
+
+use alcove_types::guest::MachineCredentials;
+use rustix::{
+    fs::Mode,
+    mount::{MountFlags, mount, mount_bind, mount_move},
+};
+
+use crate::{
+    data_disk,
+    failure::{Context, Failure},
+};
+
+const STEP: &str = "initrd";
+/// What is kept of `/etc`: K3s's configuration, which belongs to the owner as much as to us.
+const KEPT_ETC: &str = "var/lib/alcove/etc/rancher";
+/// How much of the memory `/tmp` may take.
+const TMP_OPTIONS: &std::ffi::CStr = c"mode=1777,size=256m,nr_inodes=65536";
+
+/// Mounts what the kernel offers, and `/run`.
+pub(crate) fn mount_kernel_file_systems() -> io::Result<()> {
+    let safe = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let mounts = [
+        ("proc", c"proc", safe, c""),
+        ("sysfs", c"sysfs", safe, c""),
+        ("devtmpfs", c"devtmpfs", MountFlags::NOSUID, c"mode=0755"),
+        ("tmpfs", c"tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=0755,size=20%"),
+    ];
+    for ((name, kind, flags, options), place) in mounts.into_iter().zip(["/proc", "/sys", "/dev", "/run"]) {
+        fs::create_dir_all(place)?;
+        mount(name, place, kind, flags, options)?;
+    }
+    // Programs look for QEMU's ports by name; without udev nobody else makes these links.
+    fs::create_dir_all("/dev/virtio-ports")?;
+    for entry in fs::read_dir("/sys/class/virtio-ports").into_iter().flatten().flatten() {
+        let name = fs::read_to_string(entry.path().join("name")).unwrap_or_default();
+        let name = name.trim();
+        if !name.is_empty() && !name.contains('/') {
+            symlink(Path::new("..").join(entry.file_name()), Path::new("/dev/virtio-ports").join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Mounts the image's root.
+pub(crate) fn mount_root(device: &Path, place: &Path) -> Result<(), Failure> {
+    data_disk::wait_for(device, Duration::from_secs(30)).map_err(|failure| Failure::new(STEP, failure.to_string()))?;
+    fs::create_dir_all(place).step(STEP, "the root's place can't be made")?;
+    mount(device, place, c"erofs", MountFlags::RDONLY, c"").step(STEP, "the image's root is damaged (root.erofs)")
+}
+
+/// Lays what changes over the image's root, and writes down who this machine is.
+pub(crate) fn furnish(root: &Path, machine: Option<&MachineCredentials>) -> Result<(), Failure> {
+    // A new image must never be shadowed by what an old one had in /etc: changes there last until the next boot, and
+    // what has to last is kept by name.
+    let upper = Path::new("/run/alcove/etc/upper");
+    let work = Path::new("/run/alcove/etc/work");
+    for folder in [upper, work] {
+        fs::create_dir_all(folder).step(STEP, "the folders for /etc can't be made")?;
+    }
+    let etc = root.join("etc");
+    let options = format!("lowerdir={},upperdir={},workdir={}", etc.display(), upper.display(), work.display());
+    let options = std::ffi::CString::new(options).unwrap_or_default();
+    mount("overlay", &etc, c"overlay", MountFlags::NOSUID | MountFlags::NODEV, options.as_c_str())
+        .step(STEP, "/etc can't be mounted")?;
+    mount("tmpfs", root.join("tmp"), c"tmpfs", MountFlags::NOSUID | MountFlags::NODEV, TMP_OPTIONS)
+        .step(STEP, "/tmp can't be mounted")?;
+
+    let kept = root.join(KEPT_ETC);
+    // Without a data disk (rescue) there is nowhere to keep it.
+    if fs::create_dir_all(&kept).is_ok() {
+        let rancher = etc.join("rancher");
+        fs::create_dir_all(&rancher).step(STEP, "/etc/rancher can't be made")?;
+        mount_bind(&kept, &rancher).step(STEP, "/etc/rancher can't be mounted")?;
+    }
+    if let Some(machine) = machine {
+        identify(&etc, machine).step(STEP, "the machine's name can't be written")?;
+    }
+    Ok(())
+}
+
+fn identify(etc: &Path, machine: &MachineCredentials) -> io::Result<()> {
+    let name = &machine.hostname;
+    rustix::system::sethostname(name.as_bytes())?;
+    write_file(&etc.join("hostname"), &format!("{name}\n"), 0o644)?;
+    write_file(&etc.join("hosts"), &format!("127.0.0.1 localhost\n::1 localhost\n10.0.2.15 {name}\n"), 0o644)?;
+    write_file(&etc.join("machine-id"), &format!("{}\n", machine.machine_id), 0o444)
+}
+
+fn write_file(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let _ = fs::remove_file(path);
+    fs::OpenOptions::new().create_new(true).write(true).mode(mode).open(path)?.write_all(text.as_bytes())
+}
+
+/// Makes `root` the root and gives the initrd's memory back.
+pub(crate) fn switch(root: &Path) -> io::Result<()> {
+    for place in ["dev", "proc", "sys", "run"] {
+        mount_move(Path::new("/").join(place), root.join(place))?;
+    }
+    let _ = fs::remove_dir_all("/lib");
+    let _ = fs::remove_file("/init");
+    rustix::process::chdir(root)?;
+    mount_move(".", "/")?;
+    rustix::process::chroot(".")?;
+    rustix::process::chdir("/")?;
+    rustix::process::umask(Mode::WGRP | Mode::WOTH);
+    Ok(())
+}
