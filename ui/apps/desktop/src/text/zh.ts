@@ -1,0 +1,33 @@
+import type { en } from './en';
+
+/** Chinese (simplified) texts. */
+export const zh: Record<keyof typeof en, string> = {
+  'greet.morning': '早上好，{name}',
+  'greet.day': '下午好，{name}',
+  'greet.evening': '晚上好，{name}',
+  'greet.night': '夜深了，{name}',
+  'greet.state': '您的云已就绪，此页面正由它提供。',
+  loading: '正在打开您的云',
+  'refused.title': '您尚未在此登录',
+  'refused.text': '链接已被使用或已过期。您的云没有任何更改。',
+  'refused.hint': '请从 Alcove 打开网页桌面，或在运行云的电脑上执行 “alcove open desktop”。',
+  'failed.title': '您的云没有响应',
+  'failed.text': '它可能正在启动、休眠或暂时无法连接。您的数据不受影响。',
+  'failed.retry.one': '{n} 秒后重试',
+  'failed.retry.other': '{n} 秒后重试',
+  'failed.now': '立即重试',
+  dock: '程序坞',
+  about: '关于此云',
+  'about.text': '运行在您自己电脑上的私有云。',
+  'fact.account': '账户',
+  'fact.version': 'Alcove',
+  'fact.kubernetes': 'Kubernetes',
+  'fact.node': '节点',
+  'fact.pod': '提供此页的 Pod',
+  'fact.address': '地址',
+  'window.close': '关闭',
+  'window.fill': '铺满桌面',
+  'window.restore': '恢复大小',
+  'window.move': '用方向键移动；按住 Alt 可贴靠边缘',
+  clock: '日期和时间',
+};

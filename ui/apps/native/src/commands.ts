@@ -1,0 +1,98 @@
+import type { Command } from '@alcove/kit';
+import { askKill, askReset, askRestart, askStop, startRescue, verb } from './actions';
+import { app } from './app.svelte';
+import { holds } from './machine';
+import { t } from './text';
+
+/** Everything that the person can do or go to now. */
+export function commands(): Command[] {
+  const machine = app.live.machine;
+  const go = (id: string, title: string, hash: string, shortcut?: string): Command => ({
+    id: `go.${id}`,
+    title,
+    group: t('palette.go'),
+    run: () => app.go(hash),
+    ...(shortcut ? { shortcut } : {}),
+  });
+  const act = (id: string, title: string, run: () => void, words = ''): Command => ({
+    id,
+    title,
+    group: t('palette.machine'),
+    words,
+    run,
+  });
+  const list: Command[] = [];
+  if (!machine || machine.phase === 'absent') return list;
+
+  const { phase } = machine;
+  const off = phase === 'stopped' || phase === 'failed' || phase === 'suspended';
+  if (holds(machine, 'PlatformReady')) {
+    list.push(act('desktop', t('verb.desktop'), () => void app.openDesktop(), 'open web'));
+  }
+  if (phase === 'running' && machine.capabilities.suspend) {
+    list.push(act('suspend', t('verb.suspend'), () => void verb('suspend'), 'sleep pause'));
+  }
+  if (phase === 'suspended') list.push(act('resume', t('verb.resume'), () => void verb('resume'), 'wake'));
+  if (phase === 'stopped' || phase === 'failed') {
+    list.push(act('start', t('verb.start'), () => void verb('start'), 'boot'));
+    list.push(act('rescue', t('verb.rescue'), () => void startRescue(), 'shell repair'));
+  }
+  if (phase === 'running') {
+    list.push(act('restart', t('verb.restart_machine'), askRestart, 'reboot'));
+    list.push(act('stop', t('verb.stop_machine'), askStop, 'shut down'));
+  }
+  if (!off && phase !== 'stopping')
+    list.push(act('kill', t('verb.kill_machine'), askKill, 'power off force'));
+  list.push(act('reset', t('verb.reset_machine'), askReset, 'delete erase'));
+
+  list.push(
+    go('home', t('rail.home'), '#/home', 'Alt+1'),
+    go('snapshots', t('home.snapshots'), '#/home/snapshots'),
+    go('shell', t('home.shell'), '#/home/shell'),
+    go('console', t('home.console'), '#/home/console'),
+    go('logs', t('home.logs'), '#/home/logs'),
+    go('cluster', t('rail.cluster'), '#/cluster', 'Alt+2'),
+    go('nodes', t('cluster.nodes'), '#/cluster/nodes'),
+    go('pods', t('cluster.pods'), '#/cluster/pods'),
+    go('events', t('cluster.events'), '#/cluster/events'),
+    go('activity', t('rail.activity'), '#/activity', 'Alt+3'),
+    go('operations', t('activity.operations'), '#/activity/operations'),
+    go('settings', t('rail.settings'), '#/settings', 'Alt+4'),
+    go('size', t('settings.machine'), '#/settings/machine'),
+    go('about', t('settings.about'), '#/settings/about'),
+  );
+  for (const theme of ['system', 'light', 'dark', 'contrast'] as const) {
+    list.push({
+      id: `theme.${theme}`,
+      title: t('palette.theme', { theme: t(`theme.${theme}`) }),
+      group: t('palette.look'),
+      run: () => void app.change({ theme }),
+    });
+  }
+  for (const language of ['en', 'zh'] as const) {
+    list.push({
+      id: `language.${language}`,
+      title: t('palette.language', { language: t(`language.${language}`) }),
+      group: t('palette.look'),
+      words: 'language 语言',
+      run: () => void app.change({ language }),
+    });
+  }
+  for (const task of app.live.tasks.filter(({ cancellable, ended }) => cancellable && !ended)) {
+    list.push({
+      id: `cancel.${task.id}`,
+      title: t('palette.cancel', { task: task.message || task.kind }),
+      group: t('rail.activity'),
+      run: () => void app.run(`cancel.${task.id}`, () => app.live.client.cancelTask(task.id)),
+    });
+  }
+  if (app.platform.capabilities.quit) {
+    list.push({
+      id: 'quit',
+      title: t('verb.quit'),
+      group: 'Alcove',
+      run: () => void app.run('quit', () => app.platform.quit()),
+    });
+  }
+  return list;
+}

@@ -1,0 +1,131 @@
+import type { BootReport, BootStep, Condition, Health, Machine, Phase, TaskState } from '@alcove/api';
+import { bytes, duration } from '@alcove/i18n';
+import type { Step, Tone } from '@alcove/kit';
+import { maybe, t, tn } from './text';
+
+/** How a phase is drawn. */
+export function phaseTone(phase: Phase): Tone {
+  if (phase === 'running') return 'good';
+  if (phase === 'failed') return 'failed';
+  if (phase === 'starting' || phase === 'suspending' || phase === 'stopping') return 'busy';
+  return 'idle';
+}
+
+/** How the machine is drawn: running with something amiss needs attention. */
+export function machineTone(machine: Machine): Tone {
+  const tone = phaseTone(machine.phase);
+  return tone === 'good' && troubles(machine).length > 0 ? 'attention' : tone;
+}
+
+export const healthTone = (health: Health): Tone => health;
+
+export function taskTone(state: TaskState): Tone {
+  if (state === 'succeeded') return 'good';
+  if (state === 'failed') return 'failed';
+  if (state === 'cancelled') return 'idle';
+  return 'busy';
+}
+
+/** Conditions that don't hold, while the machine should be up. */
+export function troubles(machine: Machine): Condition[] {
+  if (machine.phase !== 'running') return [];
+  return machine.conditions.filter(({ status }) => status === 'False');
+}
+
+/** Whether a condition holds. */
+export function holds(machine: Machine | null, type: string): boolean {
+  return (
+    machine?.conditions.some((condition) => condition.type === type && condition.status === 'True') ?? false
+  );
+}
+
+/** The main thing to do with the machine now. */
+export function mainAction(machine: Machine): 'start' | 'suspend' | 'resume' | 'stop' | null {
+  switch (machine.phase) {
+    case 'running':
+      return machine.capabilities.suspend ? 'suspend' : 'stop';
+    case 'suspended':
+      return 'resume';
+    case 'stopped':
+    case 'failed':
+      return 'start';
+    case 'starting':
+      return 'stop';
+    default:
+      return null;
+  }
+}
+
+/** The machine's state in a sentence or two. */
+export function stateWords(machine: Machine, pods: { total: number; well: number } | null): string {
+  switch (machine.phase) {
+    case 'running': {
+      const trouble = troubles(machine)[0];
+      if (trouble) return trouble.message;
+      const parts: string[] = [];
+      if (pods) {
+        parts.push(
+          pods.well === pods.total
+            ? tn('state.pods', pods.total)
+            : t('state.pods_some', { well: pods.well, total: pods.total }),
+        );
+      }
+      if (machine.guest) {
+        parts.push(t('state.memory', { memory: bytes(machine.guest.memory.used) }));
+        parts.push(t('state.up', { time: duration(machine.guest.uptime_s) }));
+      }
+      return parts.join(t('state.join')) + (parts.length ? t('state.stop') : '');
+    }
+    case 'suspended':
+      return machine.state_bytes
+        ? t('state.suspended', { size: bytes(machine.state_bytes) })
+        : t('state.suspended_plain');
+    case 'failed':
+      return machine.failure?.error.message ?? t('state.failed');
+    default:
+      return t(`state.${machine.phase}`);
+  }
+}
+
+const SLOW_FACTOR = 2;
+const SLOW_SLACK_MS = 8000;
+const SLOW_UNKNOWN_MS = 240_000;
+
+/** Whether a step takes much longer than it used to. */
+export function slow(step: BootStep, elapsed: number): boolean {
+  if (step.state !== 'running' || step.started_ms === null) return false;
+  const taken = elapsed - step.started_ms;
+  return taken > (step.expected_ms ? step.expected_ms * SLOW_FACTOR + SLOW_SLACK_MS : SLOW_UNKNOWN_MS);
+}
+
+/** The boot's steps as they are drawn after `elapsed` milliseconds. */
+export function bootSteps(boot: BootReport, elapsed: number): Step[] {
+  return boot.steps.map((step) => {
+    const title = maybe(`step.${step.name}`, step.name);
+    const isSlow = slow(step, elapsed);
+    let time = '';
+    if (step.started_ms !== null && step.ended_ms !== null)
+      time = duration((step.ended_ms - step.started_ms) / 1000);
+    else if (step.started_ms !== null && step.state === 'running')
+      time = duration((elapsed - step.started_ms) / 1000);
+    else if (step.state === 'waiting' && step.expected_ms) {
+      time = t('boot.expected', { time: duration(step.expected_ms / 1000) });
+    }
+    const note =
+      step.state === 'failed'
+        ? step.message
+        : step.state === 'running'
+          ? (step.message ?? step.log.at(-1))
+          : null;
+    return { name: step.name, title, state: step.state, time, slow: isSlow, ...(note ? { note } : {}) };
+  });
+}
+
+/** How far the boot is, 0 to 1: by time where earlier boots tell it, else by steps. */
+export function bootShare(boot: BootReport, elapsed: number): number {
+  if (boot.finished) return 1;
+  if (boot.estimate_ms) return Math.min(0.97, elapsed / boot.estimate_ms);
+  if (boot.steps.length === 0) return 0;
+  const done = boot.steps.filter(({ state }) => state === 'done' || state === 'skipped').length;
+  return Math.min(0.97, done / boot.steps.length);
+}

@@ -1,0 +1,6 @@
+export type * from './gen/types';
+export { Client, type LineStream } from './client';
+export { ApiFailure, toFailure } from './errors';
+export { readEvents, type ServerEvent } from './sse';
+export { Live, type Link, type Sample } from './live.svelte';
+export { Poll } from './poll.svelte';

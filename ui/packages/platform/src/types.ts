@@ -1,0 +1,42 @@
+/** How to reach the supervisor. */
+export interface Connection {
+  /** Start of every address, without a slash at its end; empty for the page's own origin. */
+  base: string;
+  /** Bearer token; absent where a cookie signs the page in. */
+  token?: string;
+  /** The instance's name, where it is known before the first call. */
+  instance?: string;
+}
+
+/** What the platform can do beyond what every browser can. */
+export type Capability = 'autostart' | 'quit' | 'startSupervisor' | 'nativeNotifications';
+
+/** What the pages need from what they run on. */
+export interface Platform {
+  /** Such as `browser` or `window`. */
+  readonly name: 'browser' | 'window';
+  /** What it can do; pages ask this record, never the name. */
+  readonly capabilities: Readonly<Record<Capability, boolean>>;
+  /** How to reach the supervisor now. */
+  connection(): Promise<Connection>;
+  /** Calls back when the supervisor is to be reached in another way, such as after it started anew. */
+  onConnectionChanged(listener: () => void): () => void;
+  /** Calls back when something outside the page (tray, link, second start) asks for a place. */
+  onNavigate(listener: (path: string) => void): () => void;
+  /** Opens an address outside. */
+  openExternal(url: string): Promise<void>;
+  /** Opens the web desktop; `ticket` makes a link that signs in once, for where the platform needs one. */
+  openDesktop(ticket: () => Promise<string>): Promise<void>;
+  /** Shows a notification of the system, when the person allows it. */
+  notify(title: string, body: string): Promise<void>;
+  /** Whether Alcove starts at login. */
+  autostart(): Promise<boolean>;
+  /** Makes Alcove start at login, or not. */
+  setAutostart(enabled: boolean): Promise<void>;
+  /** Quits Alcove with its machine, as the settings say. */
+  quit(): Promise<void>;
+  /** Starts the supervisor when it isn't running. */
+  startSupervisor(): Promise<void>;
+  /** Says that the page has drawn itself, so that the window can be shown without a flash. */
+  ready(): Promise<void>;
+}
