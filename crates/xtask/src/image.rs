@@ -42,6 +42,14 @@ pub struct Options {
     pub refresh: bool,
 }
 
+/// The kubectl that goes with the host's binaries.
+///
+/// # Errors
+/// When Kubernetes can't be built.
+pub fn kubectl(repository: &Path) -> Result<PathBuf> {
+    kubernetes::kubectl(&cache::Cache::open()?, repository, &mut TerminalProgress::new())
+}
+
 /// Builds the image of the repository at `repository`, or finds it in the cache. Returns the image's folder, which
 /// holds `manifest.json` and the files that it names.
 ///

@@ -90,6 +90,12 @@ fn modules(cache: &Cache, repository: &Path, progress: &mut dyn Progress) -> Res
     Ok(Kubernetes { key, distribution: "modules", version, folder: Some(folder) })
 }
 
+/// The kubectl for the host, from the same build.
+pub(super) fn kubectl(cache: &Cache, repository: &Path, progress: &mut dyn Progress) -> Result<PathBuf> {
+    let built = modules(cache, repository, progress)?;
+    built.folder.map(|folder| folder.join("kubectl")).context("the Kubernetes build made no kubectl")
+}
+
 /// The official release is one program that unpacks itself; our own containers still come from our own build.
 fn official(cache: &Cache, repository: &Path, file: &Path, progress: &mut dyn Progress) -> Result<Kubernetes> {
     use std::os::unix::fs::PermissionsExt;

@@ -1,0 +1,113 @@
+//! `cargo xtask test`: the ladder of tests, from pure functions to the real window.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Result;
+
+use crate::{
+    image,
+    prepare::{Purpose, prepare},
+    product::{self, cargo},
+    steps::{Steps, program},
+};
+
+/// Runs the tests. Every step runs even when one before it failed, so that one run tells all.
+pub(crate) fn run(root: &Path, quick: bool, full: bool, steps: &mut Steps) -> Result<ExitCode> {
+    prepare(Purpose::Tests, steps)?;
+    product::interface(root, steps)?;
+    let mut failed: Vec<String> = Vec::new();
+    let mut note = |result: Result<()>| {
+        if let Err(error) = result {
+            crate::complain(&format!("error: {error:#}"));
+            failed.push(format!("{error:#}"));
+        }
+    };
+
+    note(steps.run("formatting", &mut cargo(root, &["fmt", "--all", "--check"])?));
+    let ui = root.join("ui");
+    product::install(root, steps)?;
+    note(steps.run("user interface: tests", &mut program("npm", &ui, &["test"])));
+    let everything = ["--workspace", "--exclude", "alcove-machine-tests", "--exclude", "alcove-desktop-tests"];
+    note(steps.run("unit tests", &mut cargo(root, &[&["test", "--no-fail-fast"][..], &everything].concat())?));
+    note(generated_types(root));
+    note(steps.run(
+        "Kubernetes: unit tests",
+        &mut program("go", &root.join("vm-images/kubernetes"), &["test", "./internal/..."]),
+    ));
+    if !quick {
+        match image::build(root, &image::Options::default(), &mut image::TerminalProgress::new()) {
+            Ok(images) => {
+                let binaries = product::binaries(root, false, true, steps)?;
+                note(machine(root, &images, &binaries, full, steps));
+                note(window(root, &images, &binaries, steps));
+            }
+            Err(error) => note(Err(error)),
+        }
+    }
+    steps.summary();
+    let (passed, broken) = steps.totals();
+    for error in &failed {
+        crate::complain(&format!("failed: {error}"));
+    }
+    let broken = broken.max(failed.len() as u64);
+    crate::say(&format!("{passed} passed, {broken} failed"));
+    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The TypeScript twins of the wire types are written by the unit tests; what is committed must be the same.
+fn generated_types(root: &Path) -> Result<()> {
+    let clean = program("git", root, &["diff", "--exit-code", "--stat", "--", "ui/packages/api/src/gen"]).output()?;
+    anyhow::ensure!(
+        clean.status.success(),
+        "the TypeScript of the wire types is not up to date: commit what `cargo test -p alcove-types` wrote"
+    );
+    Ok(())
+}
+
+/// Rung 4: the real machine under emulation.
+fn machine(root: &Path, images: &Path, binaries: &Path, full: bool, steps: &mut Steps) -> Result<()> {
+    let warm = warm_folder()?;
+    // One at a time: two emulated machines on two processors only make each other late.
+    let mut tests = cargo(root, &["test", "-p", "alcove-machine-tests", "--", "--test-threads=1", "--nocapture"])?;
+    tests.env("ALCOVE_BIN_DIR", binaries).env("ALCOVE_IMAGES", images).env("ALCOVE_WARM", warm);
+    if full {
+        tests.env("ALCOVE_FULL", "1");
+    }
+    steps.run("the real machine", &mut tests)
+}
+
+/// Rung 5: the real window.
+fn window(root: &Path, images: &Path, binaries: &Path, steps: &mut Steps) -> Result<()> {
+    let driver = tauri_driver(root, steps)?;
+    let mut tests = cargo(root, &["test", "-p", "alcove-desktop-tests", "--", "--test-threads=1", "--nocapture"])?;
+    tests
+        .env("ALCOVE_BIN_DIR", binaries)
+        .env("ALCOVE_IMAGES", images)
+        .env("ALCOVE_WARM", warm_folder()?)
+        .env("ALCOVE_TAURI_DRIVER", driver);
+    steps.run("the real window", &mut tests)
+}
+
+/// Warm machines, by image.
+pub(crate) fn warm_folder() -> Result<PathBuf> {
+    let folder = product::cache()?.join("warm");
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// The WebDriver of Tauri's windows, built once into the cache.
+fn tauri_driver(root: &Path, steps: &mut Steps) -> Result<PathBuf> {
+    const VERSION: &str = "2.1.0";
+    let folder = product::cache()?.join("tools").join(format!("tauri-driver-{VERSION}"));
+    let driver = folder.join("bin/tauri-driver");
+    if !driver.is_file() {
+        let place = folder.to_string_lossy().into_owned();
+        let arguments = ["install", "tauri-driver", "--locked", "--version", VERSION, "--root", &place];
+        steps.run("the window's driver", &mut cargo(root, &arguments)?)?;
+    }
+    Ok(driver)
+}

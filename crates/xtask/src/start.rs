@@ -1,0 +1,58 @@
+//! `cargo xtask run`: from a clone to a running personal cloud.
+
+use std::{env, os::unix::process::CommandExt, path::Path, process::ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    image,
+    prepare::{Purpose, prepare},
+    product,
+    steps::{Steps, program},
+};
+
+/// Builds everything and starts it.
+pub(crate) fn run(root: &Path, headless: bool, instance: &str, release: bool, steps: &mut Steps) -> Result<ExitCode> {
+    let display = env::var_os("DISPLAY").is_some() || env::var_os("WAYLAND_DISPLAY").is_some();
+    let window = display && !headless;
+    if !window && !headless {
+        steps.say("there is no display: running headless");
+    }
+    prepare(if window { Purpose::Window } else { Purpose::Headless }, steps)?;
+    product::interface(root, steps)?;
+    let images = steps.act("the guest image", || {
+        image::build(root, &image::Options::default(), &mut image::TerminalProgress::new())
+    })?;
+    let binaries = product::binaries(root, release, window, steps)?;
+    // The image is used where it was built: it is read only, and a copy would take its time.
+    if window {
+        steps.say("opening the window");
+        let error = program(binaries.join("alcove-desktop"), root, &["--instance", instance])
+            .env("ALCOVE_IMAGES", &images)
+            .exec();
+        return Err(error).context("the window could not be opened");
+    }
+    let alcove = |arguments: &[&str]| {
+        let mut command = program(binaries.join("alcove"), root, &["--instance", instance]);
+        command.args(arguments).env("ALCOVE_IMAGES", &images);
+        command
+    };
+    steps.say("starting the machine");
+    if !alcove(&["start", "--no-wait"]).status()?.success() {
+        bail!("the machine could not be started; `alcove doctor` checks this computer");
+    }
+    crate::complain("\nOpen this link in a browser on this computer; it signs you in once:");
+    if !alcove(&["open", "native", "--print"]).status()?.success() {
+        bail!("no link could be made");
+    }
+    crate::complain("");
+    let up = alcove(&["start", "--wait", "--timeout", "1200"]).status()?;
+    if up.success() {
+        crate::complain(&format!(
+            "\nIt is up. It stays up when this ends; `{} --instance {instance} quit` suspends it.",
+            binaries.join("alcove").display()
+        ));
+        return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::FAILURE)
+}
