@@ -132,6 +132,12 @@ func prepareAPIServer(ctx context.Context, c *config.Config, store *datastore, w
 	if err != nil {
 		return nil, failed(err)
 	}
+	disabled := setup.KubeAPIs.ControlPlane.Generic.DisabledPostStartHooks
+	// Its objects steer a fair queue that is switched off.
+	disabled.Insert("priority-and-fairness-config-producer")
+	if !store.shared && rolesCurrent(c) {
+		disabled.Insert(rolesHook)
+	}
 	if wrap != nil {
 		inner := setup.Aggregator.GenericConfig.BuildHandlerChainFunc
 		setup.Aggregator.GenericConfig.BuildHandlerChainFunc = func(handler http.Handler, generic *genericapiserver.Config) http.Handler {

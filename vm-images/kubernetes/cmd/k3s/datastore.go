@@ -89,6 +89,9 @@ func openDatastore(ctx context.Context, c *config.Config) (*datastore, error) {
 		CompactMinRetain: compactRetain, CompactBatchSize: compactBatch, PollBatchSize: pollBatch,
 	})
 	if err == nil {
+		err = primeStore(ctx, c, file)
+	}
+	if err == nil {
 		err = backend.Start(storeContext)
 	}
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"alcove/kubernetes/internal/kubeconfig"
 	"alcove/kubernetes/internal/notify"
 	"alcove/kubernetes/internal/pki"
+	"alcove/kubernetes/internal/release"
 	"alcove/kubernetes/internal/step"
 )
 
@@ -60,7 +61,11 @@ func serve(arguments []string) error {
 
 	api := newGate()
 	if !c.DisableAgent {
-		if err := startNode(parts, c, identity, localAPI(c), api); err != nil {
+		node := nodeSettings{
+			identity: identity, server: localAPI(c), clusterCIDR: c.ClusterCIDR, clusterDNS: c.ClusterDNS,
+			clusterDomain: c.ClusterDomain, serverNode: true, policies: !c.Disabled["network-policy"],
+		}
+		if err := startNode(parts, c, node, api); err != nil {
 			return err
 		}
 	}
@@ -124,6 +129,13 @@ func startControlPlane(ctx context.Context, parts *components, c *config.Config,
 	step.Report("controllers", step.Ready)
 	if err := notify.Send(systemd, "READY=1\nSTATUS=the API is ready"); err != nil {
 		fmt.Fprintln(os.Stderr, "systemd was not told:", err)
+	}
+	if rolesCurrent(c) {
+		if err := checkRoles(ctx, prepared.loopback); err != nil {
+			fmt.Fprintln(os.Stderr, "the default roles could not be checked:", err)
+		}
+	} else if err := pki.WriteDurable(rolesMarker(c), []byte(release.Version+"\n"), 0o600); err != nil {
+		fmt.Fprintln(os.Stderr, "the default roles could not be marked:", err)
 	}
 	tuneRunning(ctx)
 	return nil
