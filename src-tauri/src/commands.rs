@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use alcove_types::{ApiError, ErrorCode};
-use tauri::{AppHandle, Manager, State};
+use tauri::{AppHandle, State};
 use tauri_plugin_autostart::ManagerExt;
 use tokio::time::timeout;
 

@@ -9,10 +9,11 @@ const LONGEST: usize = 1024;
 /// The page that a link names, as the pages' own router writes it; `None` for what is not such a link.
 pub(crate) fn path(link: &str) -> Option<String> {
     let url = Url::parse(link).ok()?;
-    if url.scheme() != "alcove" || url.host_str() != Some("open") || !url.username().is_empty() || url.port().is_some() {
+    if url.scheme() != "alcove" || url.host_str() != Some("open") || !url.username().is_empty() || url.port().is_some()
+    {
         return None;
     }
-    let mut path = format!("/{}", url.path().trim_start_matches('/'));
+    let mut path = if url.path().is_empty() { "/".to_owned() } else { url.path().to_owned() };
     if let Some(query) = url.query() {
         path.push('?');
         path.push_str(query);

@@ -16,24 +16,34 @@ use crate::{
 const START: Duration = Duration::from_secs(30);
 /// Between two looks for a supervisor that went away on purpose.
 const LOOK: Duration = Duration::from_secs(2);
-/// A supervisor that dies sooner than this after its start is not started again by itself.
-const STEADY: Duration = Duration::from_secs(20);
+/// A supervisor that has crashed this often within [`SPELL`] is not started again by itself.
+const CRASHES: usize = 3;
+/// The time in which crashes are counted.
+const SPELL: Duration = Duration::from_secs(120);
 
 /// Runs as long as the shell: look, follow, look again.
 pub(crate) async fn follow(app: AppHandle) {
     let shell = Arc::clone(&app.state::<Arc<Shell>>());
     let mut may_start = true;
+    let mut crashes: Vec<Instant> = Vec::new();
     loop {
-        let started = Instant::now();
         match reach(&shell, may_start).await {
             Ok((client, connection)) => {
                 tracing::info!("the supervisor answers at {}", connection.base);
                 shell.reach.send_replace(Reach::Connected { client: client.clone(), connection });
                 changed(&app);
-                let why = listen(&app, &shell, &client).await;
+                let why = tokio::select! {
+                    why = listen(&app, &shell, &client) => why,
+                    why = ended(&shell) => why,
+                };
                 tracing::warn!("the supervisor is gone: {why}");
                 // One that quit on purpose has put its address away; one that crashed could not, and is started again.
-                may_start = started.elapsed() > STEADY && crashed(&shell);
+                crashes.retain(|at| at.elapsed() < SPELL);
+                may_start = crashed(&shell) && crashes.len() < CRASHES;
+                crashes.push(Instant::now());
+                if !may_start {
+                    set_away(&app, &shell, why);
+                }
             }
             Err(error) => {
                 set_away(&app, &shell, error);
@@ -80,6 +90,44 @@ fn connection(shell: &Shell) -> Result<Connection, ApiError> {
 /// Whether the supervisor ended without putting its address away, as one does that was killed.
 fn crashed(shell: &Shell) -> bool {
     Endpoint::read(&shell.instance).is_ok()
+}
+
+/// Waits until the supervisor's process has ended. The stream of its events would find out as well, but only after it
+/// has tried for a while to reach a supervisor that starts anew by itself.
+#[cfg(target_os = "linux")]
+async fn ended(shell: &Shell) -> ApiError {
+    use rustix::{
+        event::{PollFd, PollFlags, poll},
+        process::{Pid, PidfdFlags, pidfd_open},
+    };
+
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let process = Endpoint::read(&shell.instance).ok().and_then(|e| Pid::from_raw(i32::try_from(e.pid).ok()?));
+    if let Some(process) = process.and_then(|process| pidfd_open(process, PidfdFlags::empty()).ok()) {
+        // A thread that sleeps in the kernel for as long as this supervisor lives.
+        std::thread::spawn(move || {
+            let mut watched = [PollFd::new(&process, PollFlags::IN)];
+            if matches!(poll(&mut watched, None), Ok(1)) {
+                // Nobody listens any more when the stream found out first.
+                let _ = tell.send(());
+            }
+        });
+    }
+    if told.await.is_err() {
+        // What can't be watched is found out by the stream.
+        return std::future::pending().await;
+    }
+    ApiError::new(
+        alcove_types::ErrorCode::SupervisorUnreachable,
+        "Alcove's supervisor has ended",
+        "Start it again, or see `alcove logs --source alcoved` for why it ended.",
+    )
+}
+
+/// Elsewhere the stream finds out.
+#[cfg(not(target_os = "linux"))]
+async fn ended(_shell: &Shell) -> ApiError {
+    std::future::pending().await
 }
 
 /// Follows the supervisor's events until it is gone; the answer says why.

@@ -117,7 +117,8 @@ pub(crate) fn view(seen: Seen, machine: Option<&Machine>, quitting: bool) -> Vie
 }
 
 fn of_machine(machine: &Machine) -> (Shape, Word, Vec<Action>) {
-    let putting_away = if machine.capabilities.suspend { vec![Action::Suspend, Action::Stop] } else { vec![Action::Stop] };
+    let putting_away =
+        if machine.capabilities.suspend { vec![Action::Suspend, Action::Stop] } else { vec![Action::Stop] };
     match machine.phase {
         Phase::Absent => (Shape::Suspended, Word::Absent, vec![]),
         Phase::Starting if is_resume(machine) => (Shape::Busy, Word::Resuming, vec![]),
@@ -214,7 +215,14 @@ pub(crate) mod tests {
             (Phase::Absent, false, Shape::Suspended, Word::Absent, vec![], false),
             (Phase::Starting, false, Shape::Busy, Word::Starting, vec![Action::Stop], false),
             (Phase::Running, true, Shape::Running, Word::Running, vec![Action::Suspend, Action::Stop], true),
-            (Phase::Running, false, Shape::Attention, Word::RunningNotReady, vec![Action::Suspend, Action::Stop], false),
+            (
+                Phase::Running,
+                false,
+                Shape::Attention,
+                Word::RunningNotReady,
+                vec![Action::Suspend, Action::Stop],
+                false,
+            ),
             (Phase::Suspending, true, Shape::Busy, Word::Suspending, vec![], false),
             (Phase::Suspended, false, Shape::Suspended, Word::Suspended, vec![Action::Resume], false),
             (Phase::Stopping, true, Shape::Busy, Word::Stopping, vec![], false),
@@ -247,7 +255,10 @@ pub(crate) mod tests {
     fn without_a_supervisor_the_last_state_counts_for_nothing() {
         let m = machine(Phase::Running, true);
         let away = view(Seen::Away, Some(&m), false);
-        assert_eq!((away.shape, away.actions.as_slice(), away.desktop), (Shape::Attention, &[Action::StartSupervisor][..], false));
+        assert_eq!(
+            (away.shape, away.actions.as_slice(), away.desktop),
+            (Shape::Attention, &[Action::StartSupervisor][..], false)
+        );
         assert_eq!(view(Seen::Looking, Some(&m), false).shape, Shape::Busy);
         assert_eq!(view(Seen::Connected, None, false).shape, Shape::Busy);
     }

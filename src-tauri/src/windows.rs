@@ -7,10 +7,7 @@ use std::{
 
 use alcove_types::{ApiError, ErrorCode, session::Surface};
 use serde::Serialize;
-use tauri::{
-    AppHandle, Emitter, Manager, WebviewUrl, WebviewWindow, WebviewWindowBuilder,
-    webview::NewWindowResponse,
-};
+use tauri::{AppHandle, Emitter, Manager, WebviewUrl, WebviewWindow, WebviewWindowBuilder, webview::NewWindowResponse};
 use tauri_plugin_opener::OpenerExt;
 use url::{Origin, Url};
 
@@ -116,9 +113,8 @@ pub(crate) fn hide_main(app: &AppHandle) {
 
 /// Whether a person has the main window before them.
 pub(crate) fn main_is_seen(app: &AppHandle) -> bool {
-    app.get_webview_window(MAIN).is_some_and(|window| {
-        window.is_visible().unwrap_or(false) && window.is_focused().unwrap_or(false)
-    })
+    app.get_webview_window(MAIN)
+        .is_some_and(|window| window.is_visible().unwrap_or(false) && window.is_focused().unwrap_or(false))
 }
 
 /// Opens the web desktop, signed in, or brings its window to the front.
@@ -170,10 +166,8 @@ pub(crate) fn follow_desktop(app: &AppHandle) {
     let shell = app.state::<Arc<Shell>>();
     let crate::shell::Reach::Connected { connection, .. } = &*shell.reach.borrow() else { return };
     let port = Url::parse(&connection.base).ok().and_then(|url| url.port());
-    let moved = app
-        .get_webview_window(DESKTOP)
-        .and_then(|window| window.url().ok())
-        .is_some_and(|shown| shown.port() != port);
+    let moved =
+        app.get_webview_window(DESKTOP).and_then(|window| window.url().ok()).is_some_and(|shown| shown.port() != port);
     if moved {
         let app = app.clone();
         tauri::async_runtime::spawn(async move {
@@ -288,7 +282,14 @@ mod tests {
         for good in ["tauri://localhost/index.html#/cluster", "http://tauri.localhost/", "https://tauri.localhost/x"] {
             assert!(is_bundled(&url(good)), "{good}");
         }
-        for bad in ["tauri://evil/", "http://localhost/", "http://tauri.localhost:80810/".replace("80810", "8081").as_str(), "file:///etc/passwd", "about:blank", "https://example.org"] {
+        for bad in [
+            "tauri://evil/",
+            "http://localhost/",
+            "http://tauri.localhost:80810/".replace("80810", "8081").as_str(),
+            "file:///etc/passwd",
+            "about:blank",
+            "https://example.org",
+        ] {
             assert!(!is_bundled(&url(bad)), "{bad}");
         }
     }

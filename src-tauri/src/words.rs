@@ -71,7 +71,9 @@ const fn english(word: Word) -> &'static str {
         Word::Quit => "Quit",
         Word::QuitSuspends => "Suspending…",
         Word::QuitStops => "Shutting down…",
-        Word::QuitNote => "Alcove closes by itself when the machine is saved. Everything is as you left it when you come back.",
+        Word::QuitNote => {
+            "Alcove closes by itself when the machine is saved. Everything is as you left it when you come back."
+        }
         Word::QuitFailed => "The machine could not be put away",
         Word::QuitAnyway => "Quit, leave it running",
         Word::Cancel => "Cancel",
@@ -120,7 +122,8 @@ const fn chinese(word: Word) -> &'static str {
 
 /// The language that the system is set to, for as long as the owner has chosen none.
 pub(crate) fn system_language() -> Language {
-    let set = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    let set =
+        ["LC_ALL", "LC_MESSAGES", "LANG"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
     language_of(set.as_deref().unwrap_or_default())
 }
 
@@ -134,7 +137,9 @@ mod tests {
 
     #[test]
     fn the_locale_names_the_language() {
-        for (locale, language) in [("zh_CN.UTF-8", Language::Zh), ("ZH", Language::Zh), ("C", Language::En), ("", Language::En)] {
+        for (locale, language) in
+            [("zh_CN.UTF-8", Language::Zh), ("ZH", Language::Zh), ("C", Language::En), ("", Language::En)]
+        {
             assert_eq!(language_of(locale), language, "{locale}");
         }
     }

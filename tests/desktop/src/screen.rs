@@ -1,0 +1,179 @@
+//! A virtual display with a window manager and a session bus.
+
+use std::{
+    ffi::OsString,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+
+use crate::eventually;
+
+/// Ends its process when dropped.
+#[derive(Debug)]
+pub struct Guarded(pub Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // Either it is gone already or this ends it; there is nobody to tell.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A display of a test's own.
+#[derive(Debug)]
+pub struct Screen {
+    display: String,
+    bus: String,
+    // Dropped in this order: who uses the display before the display.
+    _manager: Guarded,
+    _bus: Guarded,
+    _server: Guarded,
+}
+
+/// A window that the window manager shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Its number.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+}
+
+impl Screen {
+    /// Starts a display of this size.
+    ///
+    /// # Errors
+    /// When a program is missing or does not come up.
+    pub async fn start(width: u32, height: u32) -> anyhow::Result<Self> {
+        let mut server = Command::new("Xvfb")
+            .args(["-displayfd", "1", "-nolisten", "tcp", "-screen", "0", &format!("{width}x{height}x24")])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map(Guarded)
+            .context("can't start Xvfb")?;
+        let display = format!(":{}", first_line(&mut server).context("Xvfb named no display")?);
+        let mut bus = Command::new("dbus-daemon")
+            .args(["--session", "--nofork", "--print-address=1"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map(Guarded)
+            .context("can't start dbus-daemon")?;
+        let address = first_line(&mut bus).context("the session bus named no address")?;
+        let manager = Command::new("openbox")
+            .env("DISPLAY", &display)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map(Guarded)
+            .context("can't start openbox")?;
+        let screen = Self { display, bus: address, _manager: manager, _bus: bus, _server: server };
+        eventually("the window manager answers", Duration::from_secs(20), || async { screen.windows().map(drop) })
+            .await?;
+        Ok(screen)
+    }
+
+    /// What programs on this display need in their environment.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(OsString, OsString)> {
+        vec![
+            ("DISPLAY".into(), self.display.clone().into()),
+            ("DBUS_SESSION_BUS_ADDRESS".into(), self.bus.clone().into()),
+            ("GDK_BACKEND".into(), "x11".into()),
+            ("NO_AT_BRIDGE".into(), "1".into()),
+            ("LIBGL_ALWAYS_SOFTWARE".into(), "1".into()),
+            ("XDG_SESSION_TYPE".into(), "x11".into()),
+        ]
+    }
+
+    /// The windows that can be seen.
+    ///
+    /// # Errors
+    /// When the window manager does not answer.
+    pub fn windows(&self) -> anyhow::Result<Vec<Shown>> {
+        let text = self.tool("wmctrl", &["-l"])?;
+        Ok(text
+            .lines()
+            .filter_map(|line| {
+                let mut parts = line.splitn(4, ' ').filter(|part| !part.is_empty());
+                let id = parts.next()?.to_owned();
+                let title = line.split_whitespace().skip(3).collect::<Vec<_>>().join(" ");
+                Some(Shown { id, title })
+            })
+            .collect())
+    }
+
+    /// Waits for a window with this title.
+    ///
+    /// # Errors
+    /// When none is shown in time.
+    pub async fn window(&self, title: &str, deadline: Duration) -> anyhow::Result<Shown> {
+        eventually(&format!("a window called {title:?}"), deadline, || async {
+            let shown = self.windows()?;
+            shown.iter().find(|w| w.title == title).cloned().with_context(|| format!("there are {shown:?}"))
+        })
+        .await
+    }
+
+    /// Waits until no window has this title.
+    ///
+    /// # Errors
+    /// When one stays.
+    pub async fn no_window(&self, title: &str, deadline: Duration) -> anyhow::Result<()> {
+        eventually(&format!("no window called {title:?}"), deadline, || async {
+            ensure!(self.windows()?.iter().all(|w| w.title != title), "it is still there");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Asks a window to close, as its close button does.
+    ///
+    /// # Errors
+    /// When the window manager does not answer.
+    pub fn close(&self, window: &Shown) -> anyhow::Result<()> {
+        self.tool("wmctrl", &["-i", "-c", &window.id]).map(drop)
+    }
+
+    /// Presses keys in a window, such as `ctrl+q`.
+    ///
+    /// # Errors
+    /// When the display does not answer.
+    pub fn press(&self, window: &Shown, keys: &str) -> anyhow::Result<()> {
+        self.tool("wmctrl", &["-i", "-a", &window.id])?;
+        self.tool("xdotool", &["windowfocus", "--sync", &window.id, "key", keys]).map(drop)
+    }
+
+    /// Takes a picture of the whole display.
+    ///
+    /// # Errors
+    /// When it can't be taken or written.
+    pub fn picture(&self, path: &Path) -> anyhow::Result<()> {
+        let path = path.to_str().context("the picture's path is not text")?;
+        self.tool("import", &["-window", "root", path]).map(drop)
+    }
+
+    fn tool(&self, name: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = Command::new(name)
+            .args(arguments)
+            .env("DISPLAY", &self.display)
+            .output()
+            .with_context(|| format!("can't run {name}"))?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{name} {arguments:?}: {}", said.trim());
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+fn first_line(child: &mut Guarded) -> Option<String> {
+    let mut line = String::new();
+    BufReader::new(child.0.stdout.take()?).read_line(&mut line).ok()?;
+    let line = line.trim();
+    (!line.is_empty()).then(|| line.to_owned())
+}
