@@ -12,7 +12,6 @@ use crate::words::parse_size;
 #[command(
     name = "alcove",
     version,
-    about,
     disable_help_subcommand = true,
     after_help = "`alcove help COMMAND` says more; `alcove help exit-codes` lists what the exit codes mean."
 )]

@@ -10,6 +10,7 @@ use alcove_types::{
     machine::{Machine, Phase},
     task::{Task, TaskState},
 };
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::{
@@ -50,13 +51,10 @@ impl<'a> Follower<'a> {
         Ok(Self { client, output, events, machine })
     }
 
-    /// The machine as it was when we began.
-    pub(crate) const fn machine(&self) -> &Machine {
-        &self.machine
-    }
-
     /// Waits for the goal. Ctrl-C and the deadline end the waiting, not the work.
     pub(crate) async fn wait(mut self, task: Task, goal: Goal, waiting: Waiting) -> Result<Task, Failure> {
+        let mut interrupted = signal(SignalKind::interrupt())
+            .map_err(|e| exit::internal(format!("signals can't be listened for ({e})")))?;
         let mut progress = Progress::new(self.output, self.machine.boot.as_ref());
         let id = task.id.clone();
         let deadline = Instant::now() + waiting.timeout;
@@ -102,7 +100,7 @@ impl<'a> Follower<'a> {
                         }
                     }
                 },
-                _ = tokio::signal::ctrl_c() => {
+                _ = interrupted.recv() => {
                     drop(progress);
                     self.output.err_line(&format!("Detached. It goes on; `alcove task wait {id}` follows it."));
                     return Err(Failure::Code(exit::DETACHED));

@@ -11,6 +11,7 @@ mod words;
 
 use std::io::Write as _;
 
+use alcove_types::{ApiError, ErrorCode};
 use clap::{Parser as _, error::ErrorKind};
 
 use crate::{args::Arguments, exit::Failure, output::Output};
@@ -27,7 +28,11 @@ fn run() -> i32 {
         Ok(arguments) => arguments,
         Err(error) => {
             let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            let _ = error.print();
+            if !help && std::env::args_os().take_while(|a| a != "--").any(|a| a == "--json") {
+                Output::new(true, false).error(&misspelt(&error));
+            } else {
+                let _ = error.print();
+            }
             return if help { exit::OK } else { exit::USAGE };
         }
     };
@@ -49,4 +54,12 @@ fn run() -> i32 {
             exit::code_of(error.code)
         }
     }
+}
+
+/// A command that is not understood, for programs.
+fn misspelt(error: &clap::Error) -> ApiError {
+    let text = error.to_string();
+    let message = text.lines().next().unwrap_or_default();
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    ApiError::new(ErrorCode::BadRequest, message, "`alcove help` lists the commands and their options.")
 }

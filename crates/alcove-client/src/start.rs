@@ -21,7 +21,7 @@ use crate::{Client, errors};
 const LOOK: Duration = Duration::from_millis(50);
 /// How long a supervisor that we started may be gone before we give up: another one, started at the same moment, holds
 /// its lock then and is about to answer.
-const RIVAL: Duration = Duration::from_secs(5);
+const RIVAL: Duration = Duration::from_secs(2);
 /// How long a supervisor that listens may take to say who it is.
 const GREETING: Duration = Duration::from_secs(10);
 

@@ -79,7 +79,7 @@ pub(crate) fn man(context: &Context<'_>, folder: &Path) -> Result<(), Failure> {
 fn page(command: &clap::Command, folder: &Path, root: bool, written: &mut Vec<String>) -> std::io::Result<()> {
     // Built commands carry their whole name, such as `alcove-task-wait`.
     let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
-    let man = clap_mangen::Man::new(command.clone().name(name.clone()));
+    let man = clap_mangen::Man::new(command.clone());
     let mut text = Vec::new();
     man.render(&mut text)?;
     if root {

@@ -9,6 +9,7 @@ use std::{
 use alcove_types::{ApiError, ErrorCode};
 use clap::ValueEnum as _;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::Context;
 use crate::{
@@ -28,6 +29,8 @@ pub(crate) async fn run(context: &Context<'_>, source: LogSource, follow: bool, 
     };
     let name = name(source);
     let path = format!("/api/v1/machine/logs?source={name}&lines={lines}&follow={}", u8::from(follow));
+    let mut interrupted = signal(SignalKind::interrupt())
+        .map_err(|e| exit::internal(format!("signals can't be listened for ({e})")))?;
     let mut stream = client.text(&path).await?;
     let mut splitter = Splitter::default();
     loop {
@@ -36,7 +39,7 @@ pub(crate) async fn run(context: &Context<'_>, source: LogSource, follow: bool, 
                 Some(bytes) => print(context, &name, &mut splitter, &bytes),
                 None => break,
             },
-            _ = tokio::signal::ctrl_c() => return Err(Failure::Code(exit::DETACHED)),
+            _ = interrupted.recv() => return Err(Failure::Code(exit::DETACHED)),
         }
     }
     rest(context, &name, &mut splitter);

@@ -38,10 +38,10 @@ pub(crate) async fn run(context: &Context<'_>, rescue: bool, command: &[String])
     }
 
     let unusable = |e: std::io::Error| exit::internal(format!("the terminal can't be used ({e})"));
-    let raw = Raw::enter().map_err(unusable)?;
     let mut resized = signal(SignalKind::window_change()).map_err(unusable)?;
     let mut ended = signal(SignalKind::terminate()).map_err(unusable)?;
     let mut hung_up = signal(SignalKind::hangup()).map_err(unusable)?;
+    let raw = Raw::enter().map_err(unusable)?;
     let mut typed = typed();
     let mut input_open = true;
     let mut kept = Vec::new();

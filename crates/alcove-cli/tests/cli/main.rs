@@ -1,0 +1,6 @@
+//! The command line against a stand-in for the supervisor.
+
+mod commands;
+mod support;
+mod terminal;
+mod waiting;
