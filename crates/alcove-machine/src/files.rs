@@ -130,3 +130,43 @@ pub(crate) fn sha256(path: &Path, limit: Option<u64>) -> Result<String> {
         }
     }
 }
+
+/// Makes `to` the same content as `from`: by a hard link, by sharing blocks, or by copying what is not a hole. Only for
+/// files that are never changed in place.
+pub(crate) fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
+    remove_if_there(to)?;
+    if fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    copy_sparse(from, to).map_err(|e| {
+        let _ = fs::remove_file(to);
+        MachineError::io("can't copy to", to, e)
+    })
+}
+
+fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::{fs::SeekFrom, io::Errno};
+    use std::io::{Read, Seek};
+    let mut source = File::open(from)?;
+    let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    #[cfg(target_os = "linux")]
+    if rustix::fs::ioctl_ficlone(&target, &source).is_ok() {
+        return target.sync_all();
+    }
+    let length = source.metadata()?.len();
+    target.set_len(length)?;
+    let mut at = 0;
+    while at < length {
+        let data = match rustix::fs::seek(&source, SeekFrom::Data(at)) {
+            Ok(data) => data,
+            Err(Errno::NXIO) => break,
+            Err(e) => return Err(e.into()),
+        };
+        let hole = rustix::fs::seek(&source, SeekFrom::Hole(data))?;
+        source.seek(io::SeekFrom::Start(data))?;
+        target.seek(io::SeekFrom::Start(data))?;
+        io::copy(&mut (&mut source).take(hole - data), &mut target)?;
+        at = hole;
+    }
+    target.sync_all()
+}

@@ -91,6 +91,10 @@ pub struct On {
     /// A complete suspended state lies on the disk while the hypervisor has not ended yet: the last step of a suspend
     /// was interrupted. Suspend again to finish it, or continue to drop it.
     pub saved: bool,
+    /// Version of the image that it was started with.
+    pub image: Option<String>,
+    /// How the processor is virtualised.
+    pub acceleration: Option<Acceleration>,
     /// When the process was started.
     pub started_at: Option<jiff::Timestamp>,
     /// Where the guest's door is reached on this host.

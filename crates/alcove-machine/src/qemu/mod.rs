@@ -1,6 +1,17 @@
 //! QEMU as the provider of machines.
 
+pub mod argv;
+pub(crate) mod disk;
+pub mod probe;
+pub(crate) mod process;
 mod provider;
+pub mod qga;
+pub mod qmp;
+mod run;
+mod snapshot;
+mod suspend;
+pub mod version;
 pub(crate) mod warm;
+mod watch;
 
 pub use provider::{QemuOptions, QemuProvider};

@@ -1,17 +1,47 @@
 //! The QEMU provider.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    future::Future,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use alcove_types::machine::{Acceleration, Snapshot, SnapshotRequest};
 use async_trait::async_trait;
-use tokio::{net::UnixStream, sync::broadcast};
+use qapi::qmp;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    net::UnixStream,
+    sync::broadcast,
+    time::Instant,
+};
 
+use super::{
+    argv::{self, Arguments, Identity, Paths},
+    disk,
+    probe::{self, Verdict},
+    process, run, snapshot,
+    version::{self, Installed},
+    watch::Watch,
+};
 use crate::{
     Layout, MachineError, MachineSpec, Result,
+    credentials::Credentials,
+    files,
     image::Image,
-    provider::{Capabilities, Observation, Provider, ProviderEvent, StartOptions, Started, Suspended},
-    state::Validity,
+    liveness,
+    lock::FileLock,
+    provider::{Capabilities, Observation, On, Power, Provider, ProviderEvent, StartOptions, Started, Suspended},
+    state::{Fingerprint, Reason, StateFolder, Validity},
 };
+
+const SCHEMA: u32 = 1;
+/// How long a live QEMU may take to answer when it is only looked at.
+pub(crate) const LOOK: Duration = Duration::from_secs(3);
+/// How often a guest that is to shut down is asked again: a guest that is booting may miss the button.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// How the provider works, where that can be chosen.
 #[derive(Debug, Clone, Default)]
@@ -25,61 +55,461 @@ pub struct QemuOptions {
 /// Runs one machine with QEMU.
 #[derive(Debug, Clone)]
 pub struct QemuProvider {
-    layout: Layout,
-    options: QemuOptions,
+    pub(crate) layout: Layout,
+    pub(crate) options: QemuOptions,
+    pub(crate) watch: Arc<Watch>,
+}
+
+/// What QEMU was chosen to be for this machine (`qemu.json`). Its presence says that the data disk was made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Chosen {
+    schema: u32,
+    /// The versioned machine type; kept over updates of QEMU, so that the guest sees the same hardware.
+    machine_type: String,
+    /// The QEMU with which it was chosen.
+    chosen_by: String,
+}
+
+/// All that a start needs to know.
+pub(crate) struct Plan {
+    pub(crate) installed: Installed,
+    pub(crate) verdict: Verdict,
+    pub(crate) machine_type: String,
+    pub(crate) fingerprint: Fingerprint,
 }
 
 impl QemuProvider {
     /// The provider of one instance's machine. Touches nothing yet.
     pub fn new(layout: Layout, options: QemuOptions) -> Self {
-        Self { layout, options }
+        let watch = Watch::new(layout.clone());
+        Self { layout, options, watch }
     }
+
+    /// Which acceleration this host has for this image, and why. May boot a tiny guest, for seconds.
+    pub async fn acceleration_verdict(&self, image: &Image) -> Result<Verdict> {
+        let installed = self.installed().await?;
+        probe::choose(&self.layout, &installed, image, self.options.acceleration).await
+    }
+
+    /// The QEMU that would be used.
+    pub async fn installed(&self) -> Result<Installed> {
+        version::find(self.options.qemu.as_deref()).await
+    }
+
+    /// Runs an operation to its end even when nobody waits for it any more: half of one would leave the machine in
+    /// between.
+    async fn detached<T, F>(&self, operation: impl FnOnce(Self) -> F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        match tokio::spawn(operation(self.clone())).await {
+            Ok(result) => result,
+            Err(e) => Err(MachineError::hypervisor(format!("the operation ended unexpectedly: {e}"))),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> Result<FileLock> {
+        self.layout.create_runtime()?;
+        FileLock::try_take(&self.layout.machine_lock())
+    }
+
+    pub(crate) fn state_folder(&self) -> StateFolder {
+        StateFolder::new(self.layout.state())
+    }
+
+    pub(crate) fn alive(&self) -> Result<Option<u32>> {
+        liveness::holder(&self.layout.pidfile())
+    }
+
+    fn must_be_off(&self) -> Result<()> {
+        match self.alive()? {
+            None => Ok(()),
+            Some(_) => Err(MachineError::WrongState {
+                message: "the machine is on".into(),
+                hint: "Stop or suspend it first.",
+            }),
+        }
+    }
+
+    fn must_exist(&self) -> Result<()> {
+        if self.layout.data_disk().exists() {
+            return Ok(());
+        }
+        Err(MachineError::WrongState {
+            message: "the machine has not been made yet".into(),
+            hint: "Create it first: `alcove start` does.",
+        })
+    }
+
+    fn chosen(&self) -> Result<Option<Chosen>> {
+        files::read_versioned(&self.layout.qemu_json(), SCHEMA)
+    }
+
+    pub(crate) async fn plan(&self, spec: &MachineSpec, image: &Image) -> Result<Plan> {
+        let installed = self.installed().await?;
+        let verdict = probe::choose(&self.layout, &installed, image, self.options.acceleration).await?;
+        let made_with = self.chosen()?.map(|c| c.machine_type);
+        let (machine_type, why) = installed.machine_type(made_with.as_deref())?;
+        if let Some(why) = why {
+            tracing::warn!(reason = why, machine_type, "the machine gets another machine type");
+        }
+        let fingerprint = Fingerprint {
+            image: image.version().into(),
+            hypervisor: installed.version.clone(),
+            hardware: String::new(),
+            acceleration: verdict.acceleration,
+            cpu: probe::cpu_fingerprint(verdict.acceleration),
+        };
+        let mut plan = Plan { installed, verdict, machine_type, fingerprint };
+        let paths = Paths::of(&self.layout, image);
+        plan.fingerprint.hardware = argv::hardware(&plan.arguments(spec, image, &paths));
+        Ok(plan)
+    }
+
+    async fn make(&self, spec: &MachineSpec, image: &Image) -> Result<()> {
+        crate::spec::check_setup(&spec.setup)?;
+        self.layout.create()?;
+        let _lock = self.lock()?;
+        let installed = self.installed().await?;
+        image.verify(crate::image::Check::Quick)?;
+        Credentials::ensure(&self.layout)?;
+        let chosen = self.chosen().map_err(files::keep_damaged)?;
+        let data = self.layout.data_disk();
+        if !data.exists() {
+            if chosen.is_some() {
+                return Err(MachineError::FileCorrupt {
+                    path: data,
+                    reason: "the machine's data disk is missing".into(),
+                    kept: None,
+                });
+            }
+            disk::create(&installed.qemu_img, &data, Some(spec.setup.disk_bytes), None).await?;
+        }
+        let head = disk::head(&data)?;
+        if head.corrupt {
+            return Err(MachineError::FileCorrupt {
+                path: data,
+                reason: "QEMU found it damaged".into(),
+                kept: None,
+            });
+        }
+        if chosen.is_none() {
+            let (machine_type, _) = installed.machine_type(None)?;
+            let chosen = Chosen { schema: SCHEMA, machine_type, chosen_by: installed.version.clone() };
+            files::write_json(&self.layout.qemu_json(), &chosen)?;
+        }
+        let off = self.alive()?.is_none() && self.state_folder().facts().is_err();
+        if off && head.size < spec.setup.disk_bytes {
+            disk::resize(&installed.qemu_img, &data, spec.setup.disk_bytes).await?;
+        }
+        Ok(())
+    }
+
+    async fn grow(&self, bytes: u64) -> Result<()> {
+        let _lock = self.lock()?;
+        self.must_exist()?;
+        let data = self.layout.data_disk();
+        let head = disk::head(&data)?;
+        if bytes < head.size || !bytes.is_multiple_of(1 << 20) {
+            return Err(MachineError::BadRequest {
+                message: format!("the data disk has {} bytes and can't be made {bytes} bytes", head.size),
+                hint: "A disk can only be made larger, in steps of 1 MiB.".into(),
+            });
+        }
+        if let Some(qmp) = self.watch.link(LOOK).await? {
+            let size = i64::try_from(bytes).unwrap_or(i64::MAX);
+            qmp.execute(qmp::block_resize { device: None, node_name: Some(argv::DATA_NODE.into()), size }).await?;
+            return Ok(());
+        }
+        if self.state_folder().facts().is_ok() {
+            return Err(MachineError::WrongState {
+                message: "the disk of a suspended machine can't be changed".into(),
+                hint: "Resume the machine first, or shut it down.",
+            });
+        }
+        disk::resize(&self.installed().await?.qemu_img, &data, bytes).await
+    }
+
+    async fn look(&self, pid: u32) -> Power {
+        let facts = process::facts(pid);
+        let mut on = On {
+            pid,
+            paused: false,
+            run_state: "unknown".into(),
+            panicked: false,
+            io_error: false,
+            saved: self.state_folder().facts_file().exists(),
+            image: None,
+            acceleration: None,
+            started_at: facts.started_at,
+            door: None,
+            rss_bytes: facts.rss_bytes,
+            cpu_time_ms: facts.cpu_time_ms,
+        };
+        let qmp = match self.watch.link(LOOK).await {
+            Ok(Some(qmp)) => qmp,
+            Ok(None) => return Power::On(on),
+            Err(e) => {
+                tracing::warn!(pid, error = %e, "QEMU lives but does not answer");
+                return Power::On(on);
+            }
+        };
+        if let Ok(state) = qmp.run_state().await {
+            on.paused = state != "running";
+            on.panicked = state == "guest-panicked";
+            on.io_error = state == "io-error";
+            on.run_state = state;
+        }
+        if let Some(identity) = identity(&qmp).await {
+            on.acceleration = Some(identity.acceleration);
+            on.image = Some(identity.image);
+        }
+        on.door = self.watch.door(pid, &qmp).await.map(door_address);
+        Power::On(on)
+    }
+}
+
+impl Plan {
+    pub(crate) fn arguments<'a>(&'a self, spec: &'a MachineSpec, image: &'a Image, paths: &'a Paths) -> Arguments<'a> {
+        Arguments {
+            machine_type: &self.machine_type,
+            acceleration: self.verdict.acceleration,
+            setup: &spec.setup,
+            uuid: spec.uuid,
+            mac: &spec.mac,
+            instance: spec.instance.as_str(),
+            image: image.version(),
+            cmdline: &image.manifest.cmdline,
+            rescue: false,
+            incoming: false,
+            sandbox: cfg!(target_os = "linux"),
+            paths,
+        }
+    }
+}
+
+/// What the live QEMU was started as.
+pub(crate) async fn identity(qmp: &super::qmp::Qmp) -> Option<Identity> {
+    let name = qmp.execute_raw(qmp::query_name {}).await.ok()?;
+    Identity::parse(name.get("name")?.as_str()?)
+}
+
+pub(crate) fn door_address(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 #[async_trait]
 impl Provider for QemuProvider {
-    fn name(&self) -> &'static str { "qemu" }
+    fn name(&self) -> &'static str {
+        "qemu"
+    }
 
-    fn capabilities(&self) -> Capabilities { Capabilities { suspend: true, snapshot: true, grow_disk: true, hot_plug: false, gpu: Vec::new(), file_sharing: Vec::new(), returns_memory: true } }
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            suspend: true,
+            snapshot: true,
+            grow_disk: true,
+            hot_plug: false,
+            gpu: Vec::new(),
+            file_sharing: Vec::new(),
+            returns_memory: true,
+        }
+    }
 
-    async fn prepare(&self, _spec: &MachineSpec, _image: &Image) -> Result<()> { let _ = &self.options; Err(MachineError::hypervisor("not there yet")) }
+    async fn prepare(&self, spec: &MachineSpec, image: &Image) -> Result<()> {
+        let (spec, image) = (spec.clone(), image.clone());
+        self.detached(|this| async move { this.make(&spec, &image).await }).await
+    }
 
-    async fn acceleration(&self, _image: &Image) -> Result<Acceleration> { let _ = &self.options; Err(MachineError::hypervisor("not there yet")) }
+    async fn acceleration(&self, image: &Image) -> Result<Acceleration> {
+        Ok(self.acceleration_verdict(image).await?.acceleration)
+    }
 
-    async fn start(&self, _spec: &MachineSpec, _image: &Image, _options: StartOptions) -> Result<Started> { let _ = &self.options; Err(MachineError::hypervisor("not there yet")) }
+    async fn start(&self, spec: &MachineSpec, image: &Image, options: StartOptions) -> Result<Started> {
+        let (spec, image) = (spec.clone(), image.clone());
+        self.detached(|this| async move {
+            let _lock = this.lock()?;
+            this.must_be_off()?;
+            this.must_exist()?;
+            run::cold(&this, &spec, &image, &options).await
+        })
+        .await
+    }
 
-    async fn suspend(&self) -> Result<Suspended> { let _ = &self.options; Err(MachineError::hypervisor("not there yet")) }
+    async fn suspend(&self) -> Result<Suspended> {
+        self.detached(|this| async move {
+            let _lock = this.lock()?;
+            run::suspend(&this).await
+        })
+        .await
+    }
 
-    async fn resume(&self, _spec: &MachineSpec, _image: &Image) -> Result<Started> { let _ = &self.options; Err(MachineError::hypervisor("not there yet")) }
+    async fn resume(&self, spec: &MachineSpec, image: &Image) -> Result<Started> {
+        let (spec, image) = (spec.clone(), image.clone());
+        self.detached(|this| async move {
+            let _lock = this.lock()?;
+            run::end_saved(&this).await?;
+            this.must_be_off()?;
+            this.must_exist()?;
+            run::resume(&this, &spec, &image).await
+        })
+        .await
+    }
 
-    async fn state(&self, _spec: &MachineSpec, _image: &Image) -> Result<Option<Validity>> { let _ = &self.options; Err(MachineError::hypervisor("not there yet")) }
+    async fn state(&self, spec: &MachineSpec, image: &Image) -> Result<Option<Validity>> {
+        let state = self.state_folder();
+        if matches!(state.facts(), Err(Reason::None)) {
+            return Ok(None);
+        }
+        let wanted = self.plan(spec, image).await?.fingerprint;
+        Ok(state.check(&wanted, &self.layout.data_disk()))
+    }
 
-    async fn discard_state(&self) -> Result<()> { let _ = &self.options; Err(MachineError::hypervisor("not there yet")) }
+    async fn discard_state(&self) -> Result<()> {
+        let _lock = self.lock()?;
+        self.state_folder().discard()
+    }
 
-    async fn stop(&self, _deadline: Duration) -> Result<()> { let _ = &self.options; Err(MachineError::hypervisor("not there yet")) }
+    async fn stop(&self, deadline: Duration) -> Result<()> {
+        let by = Instant::now() + deadline;
+        let pidfile = self.layout.pidfile();
+        while self.alive()?.is_some() {
+            let Some(qmp) = self.watch.link(LOOK).await? else { break };
+            match qmp.run_state().await {
+                Ok(state) if state == "running" => {}
+                // It may have ended between the two looks.
+                Err(_) => {}
+                Ok(state) => {
+                    return Err(MachineError::WrongState {
+                        message: format!("the machine stands still ({state}) and can't shut itself down"),
+                        hint: "Let it go on first, or end it with `alcove stop --force`.",
+                    });
+                }
+            }
+            // An error shows itself in what follows: the machine ends, or it does not.
+            if let Err(e) = qmp.execute(qmp::system_powerdown {}).await {
+                tracing::debug!(error = %e, "the power button could not be pressed");
+            }
+            let again = by.min(Instant::now() + ASK_AGAIN);
+            if process::wait_for_end(&pidfile, again).await? {
+                break;
+            }
+            if Instant::now() >= by {
+                return Err(MachineError::Timeout { what: "the machine's shutdown".into(), after: deadline });
+            }
+        }
+        Ok(())
+    }
 
-    async fn kill(&self) -> Result<()> { let _ = &self.options; Err(MachineError::hypervisor("not there yet")) }
+    async fn kill(&self) -> Result<()> {
+        process::kill_holder(&self.layout.pidfile()).await
+    }
 
-    async fn destroy(&self) -> Result<()> { let _ = &self.options; Err(MachineError::hypervisor("not there yet")) }
+    async fn destroy(&self) -> Result<()> {
+        self.detached(|this| async move {
+            let _lock = this.lock()?;
+            this.must_be_off()?;
+            run::destroy(&this.layout)
+        })
+        .await
+    }
 
-    async fn observe(&self) -> Result<Observation> { let _ = &self.options; Err(MachineError::hypervisor("not there yet")) }
+    async fn observe(&self) -> Result<Observation> {
+        let disk = disk::usage(&self.layout.data_disk())?;
+        let power = match self.alive()? {
+            Some(pid) => {
+                let power = self.look(pid).await;
+                // It may have ended while it was looked at.
+                if self.alive()? == Some(pid) { power } else { self.power_when_off(disk.is_some()) }
+            }
+            None => self.power_when_off(disk.is_some()),
+        };
+        let silent = matches!(&power, Power::On(on) if !on.panicked) || matches!(&power, Power::Absent);
+        let last_words = if silent { Vec::new() } else { self.watch.last_words() };
+        Ok(Observation { power, disk, last_words })
+    }
 
-    async fn console(&self) -> Result<UnixStream> { let _ = &self.options; Err(MachineError::hypervisor("not there yet")) }
+    async fn console(&self) -> Result<UnixStream> {
+        let path = self.layout.console_sock();
+        if self.alive()?.is_none() {
+            return Err(MachineError::WrongState { message: "the machine is off".into(), hint: "Start it first." });
+        }
+        UnixStream::connect(&path).await.map_err(|e| MachineError::io("can't connect to", path, e))
+    }
 
-    async fn events(&self) -> Result<broadcast::Receiver<ProviderEvent>> { let _ = &self.options; Err(MachineError::hypervisor("not there yet")) }
+    async fn events(&self) -> Result<broadcast::Receiver<ProviderEvent>> {
+        let events = self.watch.subscribe();
+        if let Err(e) = self.watch.link(LOOK).await {
+            tracing::warn!(error = %e, "QEMU lives but does not answer");
+        }
+        Ok(events)
+    }
 
-    async fn snapshot(&self, _request: &SnapshotRequest, _image: &Image) -> Result<Snapshot> { let _ = &self.options; Err(MachineError::hypervisor("not there yet")) }
+    async fn snapshot(&self, request: &SnapshotRequest, image: &Image) -> Result<Snapshot> {
+        let (request, image) = (request.clone(), image.version().to_owned());
+        self.detached(|this| async move {
+            let _lock = this.lock()?;
+            this.must_be_off()?;
+            this.must_exist()?;
+            let img = this.installed().await?.qemu_img;
+            snapshot::create(&this.layout, &img, &request, &image).await
+        })
+        .await
+    }
 
-    async fn list_snapshots(&self) -> Result<Vec<Snapshot>> { let _ = &self.options; Err(MachineError::hypervisor("not there yet")) }
+    async fn list_snapshots(&self) -> Result<Vec<Snapshot>> {
+        snapshot::list(&self.layout)
+    }
 
-    async fn restore(&self, _name: &str) -> Result<Snapshot> { let _ = &self.options; Err(MachineError::hypervisor("not there yet")) }
+    async fn restore(&self, name: &str) -> Result<Snapshot> {
+        let name = name.to_owned();
+        self.detached(|this| async move {
+            let _lock = this.lock()?;
+            this.must_be_off()?;
+            this.must_exist()?;
+            let img = this.installed().await?.qemu_img;
+            snapshot::restore(&this.layout, &img, &name).await
+        })
+        .await
+    }
 
-    async fn delete_snapshot(&self, _name: &str) -> Result<()> { let _ = &self.options; Err(MachineError::hypervisor("not there yet")) }
+    async fn delete_snapshot(&self, name: &str) -> Result<()> {
+        let name = name.to_owned();
+        self.detached(|this| async move {
+            let _lock = this.lock()?;
+            this.must_be_off()?;
+            let img = this.installed().await?.qemu_img;
+            snapshot::delete(&this.layout, &img, &name).await
+        })
+        .await
+    }
 
-    async fn grow_disk(&self, _bytes: u64) -> Result<()> { let _ = &self.options; Err(MachineError::hypervisor("not there yet")) }
+    async fn grow_disk(&self, bytes: u64) -> Result<()> {
+        self.detached(move |this| async move { this.grow(bytes).await }).await
+    }
 
-    async fn continue_running(&self) -> Result<()> { let _ = &self.options; Err(MachineError::hypervisor("not there yet")) }
+    async fn continue_running(&self) -> Result<()> {
+        self.detached(|this| async move {
+            let _lock = this.lock()?;
+            run::go_on(&this).await
+        })
+        .await
+    }
 
-    fn serial_log(&self) -> PathBuf { self.layout.serial_log() }
+    fn serial_log(&self) -> PathBuf {
+        self.layout.serial_log()
+    }
+}
 
+impl QemuProvider {
+    fn power_when_off(&self, disk: bool) -> Power {
+        if !disk {
+            return Power::Absent;
+        }
+        match self.state_folder().facts() {
+            Ok(state) => Power::Suspended { state },
+            Err(_) => Power::Off,
+        }
+    }
 }

@@ -1,0 +1,373 @@
+//! Starting, suspending and resuming: the order of the steps, and the way back from each.
+
+use std::{
+    fs, io,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use qapi::qmp;
+use tokio::time::Instant;
+
+use super::{
+    argv::{self, Paths},
+    probe,
+    process::{self, Process},
+    provider::{LOOK, Plan, QemuProvider, door_address, identity},
+    qmp::Qmp,
+    suspend::{self, Format},
+};
+use crate::{
+    Layout, MachineError, MachineSpec, Result,
+    credentials::Credentials,
+    files,
+    image::Image,
+    provider::{StartOptions, Started, Suspended},
+    state::{Fingerprint, Reason, StateFolder, Validity},
+};
+
+/// How long QEMU may take until it answers. On a busy host with a slow disk it takes seconds.
+const UP: Duration = Duration::from_secs(30);
+/// How long QEMU may take to end after it was told to.
+const QUIT: Duration = Duration::from_secs(10);
+
+/// Boots the machine.
+pub(crate) async fn cold(
+    provider: &QemuProvider,
+    spec: &MachineSpec,
+    image: &Image,
+    options: &StartOptions,
+) -> Result<Started> {
+    let began = Instant::now();
+    let plan = provider.plan(spec, image).await?;
+    let layout = &provider.layout;
+    let credentials = Credentials::load(layout)?.ok_or_else(|| MachineError::FileCorrupt {
+        path: layout.credentials(),
+        reason: "the machine's keys are missing".into(),
+        kept: None,
+    })?;
+    credentials.write_blob(layout, spec)?;
+    files::write_private(&layout.boot_jsonl(), b"")?;
+    let (process, qmp) = spawn(provider, &plan, spec, image, Some(options)).await?;
+    let guard = KillUnlessDone::new(&process);
+    // The guest runs from here on, and the disk with it.
+    provider.state_folder().discard()?;
+    qmp.execute(qmp::cont {}).await.map_err(|e| died(&process, "QEMU died when the guest was to run", e.into()))?;
+    let started = started(provider, &plan, &process, &qmp, began).await?;
+    guard.done();
+    Ok(started)
+}
+
+/// Brings a suspended machine back.
+pub(crate) async fn resume(provider: &QemuProvider, spec: &MachineSpec, image: &Image) -> Result<Started> {
+    let began = Instant::now();
+    let plan = provider.plan(spec, image).await?;
+    let state = provider.state_folder();
+    let facts = match state.check(&plan.fingerprint, &provider.layout.data_disk()) {
+        Some(Validity::Usable(facts)) => facts,
+        Some(Validity::Discard(reason)) => return Err(MachineError::StateInvalid(reason)),
+        None => return Err(MachineError::StateInvalid(Reason::None)),
+    };
+    let format = Format::parse(&facts.format)
+        .ok_or_else(|| MachineError::StateInvalid(Reason::Corrupt(format!("unknown format {:?}", facts.format))))?;
+    // The blob is only read again when the guest restarts by itself; it must be there all the same.
+    if let Some(credentials) = Credentials::load(&provider.layout)? {
+        credentials.write_blob(&provider.layout, spec)?;
+    }
+    let (process, qmp) = spawn(provider, &plan, spec, image, None).await?;
+    let guard = KillUnlessDone::new(&process);
+    if let Err(e) = suspend::load(&qmp, &state.memory(), format).await {
+        if let timeout @ MachineError::Timeout { .. } = e {
+            return Err(timeout);
+        }
+        // A QEMU that can't load ends itself, with its reason in the log.
+        let ended = tokio::time::timeout(Duration::from_secs(2), process.ended()).await;
+        let words = process.words();
+        tracing::warn!(error = %e, ended = ended.is_ok(), ?words, "the suspended state could not be loaded");
+        let reason = words.last().cloned().unwrap_or_else(|| e.to_string());
+        return Err(MachineError::StateInvalid(Reason::LoadFailed(reason)));
+    }
+    state.mark_used()?;
+    if let Err(e) = qmp.execute(qmp::cont {}).await {
+        // The guest has not run, so the state is as good as it was; the disk's mark will say if that is not so.
+        process::kill_holder(&provider.layout.pidfile()).await?;
+        state.unmark_used()?;
+        return Err(died(&process, "QEMU died when the guest was to run on", e.into()));
+    }
+    let started = started(provider, &plan, &process, &qmp, began).await;
+    guard.done();
+    // What stays behind is removed by the next suspend or start; it is marked as used and can do no harm.
+    if let Err(e) = state.discard() {
+        tracing::warn!(error = %e, "the used state could not be deleted");
+    }
+    started
+}
+
+async fn started(
+    provider: &QemuProvider,
+    plan: &Plan,
+    process: &Process,
+    qmp: &Arc<Qmp>,
+    began: Instant,
+) -> Result<Started> {
+    let port = provider.watch.door(process.pid(), qmp).await;
+    let port = port.ok_or_else(|| MachineError::hypervisor("QEMU does not say which port leads to the guest"))?;
+    let facts = process::facts(process.pid());
+    Ok(Started {
+        door: door_address(port),
+        acceleration: plan.verdict.acceleration,
+        started_at: facts.started_at.unwrap_or_else(jiff::Timestamp::now),
+        took: began.elapsed(),
+    })
+}
+
+/// Starts QEMU and waits until it answers. The guest does not run yet.
+async fn spawn(
+    provider: &QemuProvider,
+    plan: &Plan,
+    spec: &MachineSpec,
+    image: &Image,
+    cold: Option<&StartOptions>,
+) -> Result<(Process, Arc<Qmp>)> {
+    let layout = &provider.layout;
+    let paths = Paths::of(layout, image);
+    process::rotate(&layout.serial_log());
+    // A socket file that a dead QEMU has left behind would be taken for the new one's.
+    for socket in [&paths.qmp, &paths.qmp_diag, &paths.agent, &paths.console] {
+        files::remove_if_there(socket)?;
+    }
+    let mut arguments = plan.arguments(spec, image, &paths);
+    arguments.rescue = cold.is_some_and(|o| o.rescue);
+    arguments.incoming = cold.is_none();
+    loop {
+        let process = Process::spawn(&plan.installed.qemu, &argv::build(&arguments), &layout.qemu_log())?;
+        match answer(provider, &process).await {
+            Ok(qmp) => {
+                provider.watch.attach(process.clone(), qmp.clone()).await;
+                return Ok((process, qmp));
+            }
+            // Some builds come without seccomp, and say so by refusing to start.
+            Err(e) if arguments.sandbox && e.last_words().iter().any(|l| l.contains("sandbox") || l.contains("seccomp")) => {
+                tracing::warn!("this QEMU can't confine itself (no seccomp)");
+                arguments.sandbox = false;
+            }
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+async fn answer(provider: &QemuProvider, process: &Process) -> Result<Arc<Qmp>> {
+    let guard = KillUnlessDone::new(process);
+    let socket = provider.layout.qmp_sock();
+    let connecting = Qmp::connect(&socket, Instant::now() + UP);
+    let result = tokio::select! {
+        biased;
+        code = process.ended() => {
+            let how = code.map_or_else(|| "was ended by a signal".into(), |c| format!("ended with exit code {c}"));
+            Err(MachineError::HypervisorFailed {
+                message: format!("QEMU {how} as soon as it was started"),
+                last_words: process.words(),
+            })
+        }
+        connected = connecting => connected.map_err(|e| died(process, "QEMU does not answer", e)),
+    };
+    let qmp = result?;
+    guard.done();
+    Ok(Arc::new(qmp))
+}
+
+/// An error with QEMU's own words, which say more.
+fn died(process: &Process, message: &str, error: MachineError) -> MachineError {
+    match error {
+        MachineError::HypervisorFailed { message: inner, .. } => {
+            MachineError::HypervisorFailed { message: format!("{message}: {inner}"), last_words: process.words() }
+        }
+        other => other,
+    }
+}
+
+/// Ends a QEMU whose start failed half-way; nobody else would.
+struct KillUnlessDone {
+    process: Process,
+    armed: bool,
+}
+
+impl KillUnlessDone {
+    fn new(process: &Process) -> Self {
+        Self { process: process.clone(), armed: true }
+    }
+
+    fn done(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for KillUnlessDone {
+    fn drop(&mut self) {
+        if !self.armed || self.process.has_ended() {
+            return;
+        }
+        // It is our child and has not been waited for, so its number is still its own.
+        if let Some(pid) = i32::try_from(self.process.pid()).ok().and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            tracing::debug!(pid = self.process.pid(), "a QEMU whose start failed was ended");
+        }
+    }
+}
+
+/// Saves the running machine and ends its process.
+pub(crate) async fn suspend(provider: &QemuProvider) -> Result<Suspended> {
+    let began = Instant::now();
+    let off = || MachineError::WrongState {
+        message: "the machine is not running".into(),
+        hint: "Only a running machine can be suspended.",
+    };
+    let Some(qmp) = provider.watch.link(LOOK).await? else { return Err(off()) };
+    let state = provider.state_folder();
+    // An earlier suspend was interrupted after everything was written: only the end is missing.
+    if let Ok(facts) = state.facts() {
+        finish(provider, &qmp).await?;
+        return Ok(Suspended { bytes: facts.allocated, took: began.elapsed() });
+    }
+    suspend::clear(&qmp).await?;
+    if qmp.run_state().await? == "guest-panicked" {
+        return Err(MachineError::WrongState {
+            message: "the guest has panicked, saving it would keep the panic".into(),
+            hint: "End it with `alcove stop --force`, then start it again.",
+        });
+    }
+    state.discard()?;
+    let identity = identity(&qmp).await.ok_or_else(|| {
+        MachineError::hypervisor("the running QEMU does not say what it was started as; it was not started by Alcove")
+    })?;
+    let fingerprint = Fingerprint {
+        image: identity.image,
+        hypervisor: qmp.version().into(),
+        hardware: identity.hardware,
+        acceleration: identity.acceleration,
+        cpu: probe::cpu_fingerprint(identity.acceleration),
+    };
+    qmp.execute(qmp::stop {}).await?;
+    let saved = write(provider, &qmp, &state, fingerprint).await;
+    let bytes = match saved {
+        Ok(bytes) => bytes,
+        Err(e) => {
+            // The guest must go on. Whatever was written of the state must not be taken for one, so it goes first.
+            let discarded = state.discard();
+            if let Err(cont) = qmp.execute(qmp::cont {}).await {
+                tracing::error!(error = %cont, "the guest could not go on after a suspend failed");
+            }
+            discarded?;
+            return Err(e);
+        }
+    };
+    finish(provider, &qmp).await?;
+    Ok(Suspended { bytes, took: began.elapsed() })
+}
+
+async fn write(
+    provider: &QemuProvider,
+    qmp: &Qmp,
+    state: &StateFolder,
+    fingerprint: Fingerprint,
+) -> Result<u64> {
+    let making = state.memory_in_making();
+    files::write_private(&making, b"")?;
+    let format = suspend::save(qmp, state).await?;
+    let (state, disk) = (state.clone(), provider.layout.data_disk());
+    let facts = tokio::task::spawn_blocking(move || state.complete(fingerprint, &disk, format.word()))
+        .await
+        .map_err(|e| MachineError::io("can't write", making, io::Error::other(e)))??;
+    Ok(facts.allocated)
+}
+
+/// Ends the QEMU of a machine that has been saved.
+async fn finish(provider: &QemuProvider, qmp: &Qmp) -> Result<()> {
+    // An answer may not come any more.
+    let _ = qmp.execute(qmp::quit {}).await;
+    let pidfile = provider.layout.pidfile();
+    if process::wait_for_end(&pidfile, Instant::now() + QUIT).await? {
+        return Ok(());
+    }
+    process::kill_holder(&pidfile).await
+}
+
+/// Ends a QEMU that stands still beside a complete state: the last step of a suspend or the first of a resume was
+/// interrupted, and everything is in the state. A machine that runs is left alone.
+pub(crate) async fn end_saved(provider: &QemuProvider) -> Result<()> {
+    if provider.alive()?.is_none() || provider.state_folder().facts().is_err() {
+        return Ok(());
+    }
+    if let Ok(Some(qmp)) = provider.watch.link(LOOK).await
+        && qmp.run_state().await.is_ok_and(|s| s == "running")
+    {
+        return Ok(());
+    }
+    process::kill_holder(&provider.layout.pidfile()).await
+}
+
+/// Lets a machine go on that stands still.
+pub(crate) async fn go_on(provider: &QemuProvider) -> Result<()> {
+    let off = || MachineError::WrongState { message: "the machine is off".into(), hint: "Start or resume it." };
+    let Some(qmp) = provider.watch.link(LOOK).await? else { return Err(off()) };
+    match qmp.run_state().await?.as_str() {
+        "running" => return Ok(()),
+        "inmigrate" => {
+            return Err(MachineError::WrongState {
+                message: "the machine has not been loaded from its saved state yet".into(),
+                hint: "Resume it.",
+            });
+        }
+        "guest-panicked" => {
+            return Err(MachineError::WrongState {
+                message: "the guest has panicked and can't go on".into(),
+                hint: "End it with `alcove stop --force`, then start it again.",
+            });
+        }
+        _ => {}
+    }
+    let state = provider.state_folder();
+    state.mark_used()?;
+    qmp.execute(qmp::cont {}).await?;
+    state.discard()
+}
+
+/// Deletes the machine. What belongs to the supervisor (its log, tasks and operations) stays.
+pub(crate) fn destroy(layout: &Layout) -> Result<()> {
+    StateFolder::new(layout.state()).discard()?;
+    // `qemu.json` says that there must be a disk, so it goes before the disk; the spec goes last, so that a deletion
+    // which is interrupted can be asked for again.
+    for file in [
+        layout.qemu_json(),
+        layout.data_disk(),
+        layout.data_disk().with_extension("making"),
+        layout.boot_jsonl(),
+        layout.serial_log(),
+        with_suffix(&layout.serial_log(), ".1"),
+        layout.qemu_log(),
+        with_suffix(&layout.qemu_log(), ".1"),
+    ] {
+        files::remove_if_there(&file)?;
+    }
+    for folder in [layout.snapshots(), layout.credentials()] {
+        match fs::remove_dir_all(&folder) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(MachineError::io("can't delete", folder, e)),
+            _ => {}
+        }
+    }
+    files::remove_if_there(&layout.machine_json())?;
+    if layout.machine().exists() {
+        files::sync_parent(&layout.machine_json())?;
+    }
+    for socket in [layout.qmp_sock(), layout.qmp_diag_sock(), layout.qga_sock(), layout.console_sock(), layout.pidfile()] {
+        files::remove_if_there(&socket)?;
+    }
+    Ok(())
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> std::path::PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}

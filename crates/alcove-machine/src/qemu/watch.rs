@@ -1,0 +1,174 @@
+//! Holding the connection to a live QEMU, and telling what happens to it.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use qapi::qmp;
+use tokio::{
+    sync::broadcast,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    argv,
+    process::{self, Process},
+    qmp::{Event, Qmp},
+};
+use crate::{Layout, Result, files, liveness, provider::ProviderEvent};
+
+/// How long a QEMU that has closed its socket gets to end before it is taken for alive.
+const ENDING: Duration = Duration::from_millis(500);
+const RETRY: Duration = Duration::from_millis(200);
+
+/// The connection to one machine's QEMU, as long as that lives.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    layout: Layout,
+    events: broadcast::Sender<ProviderEvent>,
+    link: tokio::sync::Mutex<Option<Arc<Qmp>>>,
+    /// The process, when it was started by this value.
+    process: Mutex<Option<Process>>,
+    /// The port that leads to the door, with the process that it belongs to.
+    door: Mutex<Option<(u32, u16)>>,
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Watch {
+    pub(crate) fn new(layout: Layout) -> Arc<Self> {
+        let (events, _) = broadcast::channel(256);
+        Arc::new(Self {
+            layout,
+            events,
+            link: tokio::sync::Mutex::new(None),
+            process: Mutex::new(None),
+            door: Mutex::new(None),
+        })
+    }
+
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<ProviderEvent> {
+        self.events.subscribe()
+    }
+
+    /// The connection to the live QEMU: the one that is held, or a new one to a QEMU that an earlier supervisor
+    /// started. `None` when none lives.
+    pub(crate) async fn link(self: &Arc<Self>, patience: Duration) -> Result<Option<Arc<Qmp>>> {
+        if liveness::holder(&self.layout.pidfile())?.is_none() {
+            return Ok(None);
+        }
+        let mut link = self.link.lock().await;
+        if let Some(qmp) = link.as_ref().filter(|q| !q.is_closed()) {
+            return Ok(Some(qmp.clone()));
+        }
+        let qmp = Arc::new(Qmp::connect(&self.layout.qmp_sock(), Instant::now() + patience).await?);
+        self.follow(&qmp);
+        *link = Some(qmp.clone());
+        Ok(Some(qmp))
+    }
+
+    /// Takes over a QEMU that has just been started.
+    pub(crate) async fn attach(self: &Arc<Self>, process: Process, qmp: Arc<Qmp>) {
+        *held(&self.process) = Some(process);
+        *held(&self.door) = None;
+        self.follow(&qmp);
+        *self.link.lock().await = Some(qmp);
+    }
+
+    /// The host's port that leads to the guest's door.
+    pub(crate) async fn door(&self, pid: u32, qmp: &Qmp) -> Option<u16> {
+        if let Some((_, port)) = held(&self.door).filter(|(p, _)| *p == pid) {
+            return Some(port);
+        }
+        let port = qmp.forwarded_port(alcove_door::GUEST_PORT).await.ok().flatten()?;
+        *held(&self.door) = Some((pid, port));
+        Some(port)
+    }
+
+    /// Passes on what happens until the connection ends. Holds neither this value nor the connection: when the provider
+    /// is dropped, the socket is free for another one.
+    fn follow(self: &Arc<Self>, qmp: &Arc<Qmp>) {
+        let mut events = qmp.events();
+        let weak = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                match events.recv().await {
+                    Ok(event) => {
+                        let Some(watch) = weak.upgrade() else { return };
+                        if let Some(event) = translate(&event) {
+                            let _ = watch.events.send(event);
+                        }
+                    }
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => break,
+                }
+            }
+            after_connection(weak).await;
+        });
+    }
+
+    /// The last lines that QEMU and the guest wrote.
+    pub(crate) fn last_words(&self) -> Vec<String> {
+        last_words(&self.layout)
+    }
+}
+
+/// The last lines of the serial console and of QEMU's log.
+pub(crate) fn last_words(layout: &Layout) -> Vec<String> {
+    let mut words = files::last_lines(&layout.serial_log(), 20);
+    words.extend(process::qemu_words(&layout.qemu_log()).into_iter().map(|w| format!("qemu: {w}")));
+    words
+}
+
+/// The connection is gone: the process has ended, or only the connection has. Says so, or connects again.
+async fn after_connection(weak: Weak<Watch>) {
+    loop {
+        let Some(watch) = weak.upgrade() else { return };
+        *watch.link.lock().await = None;
+        let pidfile = watch.layout.pidfile();
+        match process::wait_for_end(&pidfile, Instant::now() + ENDING).await {
+            Ok(true) => {
+                let process = held(&watch.process).take();
+                let code = match process {
+                    Some(process) => timeout(ENDING, process.ended()).await.ok().flatten(),
+                    None => None,
+                };
+                let _ = watch.events.send(ProviderEvent::Exited { code, last_words: watch.last_words() });
+                return;
+            }
+            Ok(false) => match watch.link(ENDING).await {
+                Ok(Some(_)) => return,
+                Ok(None) => {}
+                Err(e) => tracing::debug!(error = %e, "QEMU lives but does not answer"),
+            },
+            Err(e) => tracing::warn!(error = %e, "the machine's pidfile can't be looked at"),
+        }
+        drop(watch);
+        sleep(RETRY).await;
+    }
+}
+
+/// What a QEMU event means for a machine.
+fn translate(event: &Event) -> Option<ProviderEvent> {
+    let text = |key: &str| event.data.get(key).and_then(|v| v.as_str()).unwrap_or_default();
+    let by_guest = event.data.get("guest").and_then(serde_json::Value::as_bool).unwrap_or(false);
+    match event.name.as_str() {
+        "STOP" => Some(ProviderEvent::Paused),
+        "RESUME" => Some(ProviderEvent::Resumed),
+        "SHUTDOWN" if by_guest => Some(ProviderEvent::PoweredOff),
+        "RESET" if by_guest => Some(ProviderEvent::Reset),
+        "GUEST_PANICKED" => Some(ProviderEvent::Panicked),
+        "BLOCK_IO_ERROR" if text("action") == "stop" => {
+            let nospace = event.data.get("nospace").and_then(serde_json::Value::as_bool).unwrap_or(false);
+            Some(ProviderEvent::IoError { nospace })
+        }
+        "VSERPORT_CHANGE" => event
+            .as_kind::<qmp::VSERPORT_CHANGE>()
+            .filter(|port| port.open && port.id == argv::AGENT_PORT)
+            .map(|_| ProviderEvent::GuestAgentUp),
+        _ => None,
+    }
+}
