@@ -55,8 +55,8 @@ impl Application {
         environment: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
         let port = free_port()?;
-        let driver = Command::new("WebKitWebDriver")
-            .args(["--host=127.0.0.1", &format!("--port={port}")])
+        let mut driver = driver(port)?;
+        let driver = driver
             .envs(place.environment())
             .envs(screen.environment())
             .envs(environment.iter().copied())
@@ -64,7 +64,7 @@ impl Application {
             .stdout(Stdio::null())
             .spawn()
             .map(Guarded)
-            .context("can't start WebKitWebDriver")?;
+            .context("can't start the driver")?;
         eventually("the driver answers", COME_UP, || async {
             tokio::net::TcpStream::connect(("127.0.0.1", port)).await.map(drop).context("not yet")
         })
@@ -117,6 +117,18 @@ impl Application {
         })
         .await
     }
+}
+
+/// Tauri's driver in front of WebKit's where there is one, else WebKit's own.
+fn driver(port: u16) -> anyhow::Result<Command> {
+    let Some(tauri) = std::env::var_os("ALCOVE_TAURI_DRIVER") else {
+        let mut command = Command::new("WebKitWebDriver");
+        command.args(["--host=127.0.0.1", &format!("--port={port}")]);
+        return Ok(command);
+    };
+    let mut command = Command::new(tauri);
+    command.args(["--port", &port.to_string(), "--native-port", &free_port()?.to_string()]);
+    Ok(command)
 }
 
 fn free_port() -> anyhow::Result<u16> {

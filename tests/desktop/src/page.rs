@@ -24,8 +24,12 @@ impl Page {
     /// # Errors
     /// What the driver says.
     pub async fn open(port: u16, program: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
-        let options = json!({ "binary": program, "args": arguments });
-        let wanted = json!({ "capabilities": { "alwaysMatch": { "webkitgtk:browserOptions": options } } });
+        let tauri = std::env::var_os("ALCOVE_TAURI_DRIVER").is_some();
+        let options = match tauri {
+            true => json!({ "tauri:options": { "application": program, "args": arguments } }),
+            false => json!({ "webkitgtk:browserOptions": { "binary": program, "args": arguments } }),
+        };
+        let wanted = json!({ "capabilities": { "alwaysMatch": options } });
         let answer = call(port, Method::POST, "/session", &wanted).await?;
         let session = answer["sessionId"].as_str().context("the driver gave no session")?.to_owned();
         Ok(Self { port, session })

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use alcove_machine::{InstanceName, Layout};
+use alcove_machine::InstanceName;
 use anyhow::{Context, ensure};
 
 /// Folders and environment of one test; gone with it.
@@ -33,14 +33,14 @@ impl Place {
         Ok(place)
     }
 
-    /// A place with the real supervisor, on the machine that the environment names.
+    /// A place for the window of a real machine, which lives under `home`.
     ///
     /// # Errors
-    /// When the environment names none, or the programs are missing.
-    pub fn with_machine() -> anyhow::Result<Self> {
-        let home = env::var_os("ALCOVE_HOME").context("ALCOVE_HOME names no home with a machine")?;
-        let place = Self::new(Some(PathBuf::from(home)))?;
-        for name in ["alcove-desktop", "alcoved", "alcove"] {
+    /// When the programs are missing.
+    pub fn with_machine(home: &Path, instance: &InstanceName) -> anyhow::Result<Self> {
+        let mut place = Self::new(Some(home.to_owned()))?;
+        place.instance = instance.clone();
+        for name in ["alcove-desktop", "alcoved"] {
             link(&built(name)?, &place.programs.join(name))?;
         }
         Ok(place)
@@ -48,10 +48,6 @@ impl Place {
 
     fn new(real: Option<PathBuf>) -> anyhow::Result<Self> {
         let root = tempfile::Builder::new().prefix("alcove-desktop-").tempdir().context("can't make a folder")?;
-        let instance = match &real {
-            Some(_) => InstanceName::from_env().map_err(|e| anyhow::anyhow!("{e}"))?,
-            None => InstanceName::default(),
-        };
         let programs = root.path().join("bin");
         for folder in ["bin", "home", "run"] {
             fs::create_dir_all(root.path().join(folder))?;
@@ -61,7 +57,7 @@ impl Place {
         let opener = programs.join("xdg-open");
         fs::write(&opener, format!("#!/bin/sh\necho \"$1\" >> '{}'\n", root.path().join("opened").display()))?;
         fs::set_permissions(&opener, fs::Permissions::from_mode(0o755))?;
-        Ok(Self { root, instance, programs, real })
+        Ok(Self { root, instance: InstanceName::default(), programs, real })
     }
 
     /// A program of this place.
@@ -121,15 +117,6 @@ impl Place {
             set.push(("XDG_RUNTIME_DIR".into(), root.join("run").into()));
         }
         set
-    }
-
-    /// The layout of this place's instance under [`Place::environment`].
-    ///
-    /// # Errors
-    /// When the home can't be named.
-    pub fn layout(&self) -> anyhow::Result<Layout> {
-        let home = alcove_machine::Home::at(self.alcove_home()).map_err(|e| anyhow::anyhow!("{e}"))?;
-        Ok(Layout::new(home, self.instance.clone()))
     }
 }
 

@@ -97,16 +97,16 @@ impl Screen {
     /// # Errors
     /// When the window manager does not answer.
     pub fn windows(&self) -> anyhow::Result<Vec<Shown>> {
-        let text = self.tool("wmctrl", &["-l"])?;
-        Ok(text
-            .lines()
-            .filter_map(|line| {
-                let mut parts = line.splitn(4, ' ').filter(|part| !part.is_empty());
-                let id = parts.next()?.to_owned();
-                let title = line.split_whitespace().skip(3).collect::<Vec<_>>().join(" ");
-                Some(Shown { id, title })
-            })
-            .collect())
+        let listed = self.tool("xprop", &["-root", "-notype", "_NET_CLIENT_LIST"])?;
+        let (_, numbers) = listed.split_once('#').with_context(|| format!("no list of windows: {}", listed.trim()))?;
+        let mut shown = Vec::new();
+        for id in numbers.split(',').map(str::trim).filter(|id| !id.is_empty()) {
+            // One that closes at this moment has no title any more.
+            if let Ok(title) = self.tool("xdotool", &["getwindowname", &decimal(id)?]) {
+                shown.push(Shown { id: decimal(id)?, title: title.trim_end().to_owned() });
+            }
+        }
+        Ok(shown)
     }
 
     /// Waits for a window with this title.
@@ -133,12 +133,12 @@ impl Screen {
         .await
     }
 
-    /// Asks a window to close, as its close button does.
+    /// Asks a window to close, as its close button does: by the window manager's key for it.
     ///
     /// # Errors
     /// When the window manager does not answer.
     pub fn close(&self, window: &Shown) -> anyhow::Result<()> {
-        self.tool("wmctrl", &["-i", "-c", &window.id]).map(drop)
+        self.press(window, "alt+F4")
     }
 
     /// Presses keys in a window, such as `ctrl+q`.
@@ -146,8 +146,7 @@ impl Screen {
     /// # Errors
     /// When the display does not answer.
     pub fn press(&self, window: &Shown, keys: &str) -> anyhow::Result<()> {
-        self.tool("wmctrl", &["-i", "-a", &window.id])?;
-        self.tool("xdotool", &["windowfocus", "--sync", &window.id, "key", keys]).map(drop)
+        self.tool("xdotool", &["windowactivate", "--sync", &window.id, "key", keys]).map(drop)
     }
 
     /// Takes a picture of the whole display.
@@ -169,6 +168,12 @@ impl Screen {
         ensure!(output.status.success(), "{name} {arguments:?}: {}", said.trim());
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
+}
+
+/// The tools write numbers of windows in different ways.
+fn decimal(id: &str) -> anyhow::Result<String> {
+    let digits = id.strip_prefix("0x").with_context(|| format!("{id:?} is no window"))?;
+    Ok(u32::from_str_radix(digits, 16)?.to_string())
 }
 
 fn first_line(child: &mut Guarded) -> Option<String> {
