@@ -3,6 +3,8 @@
 mod bench;
 mod check;
 mod dist;
+#[cfg(test)]
+mod drawing;
 mod image;
 mod prepare;
 mod product;

@@ -4,4 +4,4 @@
 mod warm;
 mod world;
 
-pub use world::{Ran, World};
+pub use world::{PATIENCE, Ran, World, kill};
