@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn sizes_are_read_as_people_write_them() {
-        for (text, bytes) in [("4GiB", 4 << 30), ("4g", 4 << 30), ("512 MB", 512 << 20), ("1.5G", 3 << 29), ("4096", 4096)]
+        for (text, bytes) in
+            [("4GiB", 4 << 30), ("4g", 4 << 30), ("512 MB", 512 << 20), ("1.5G", 3 << 29), ("4096", 4096)]
         {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }

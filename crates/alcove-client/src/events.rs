@@ -84,8 +84,7 @@ async fn connect(client: &Client, last_id: Option<&str>) -> Result<TextStream, A
         builder = builder.header("last-event-id", id);
     }
     let request = builder.body(Full::new(Bytes::new())).map_err(|e| errors::not_understood(path, e))?;
-    let response =
-        timeout(HEAD, client.place.send(request)).await.map_err(|_| errors::late(HEAD.as_secs()))??;
+    let response = timeout(HEAD, client.place.send(request)).await.map_err(|_| errors::late(HEAD.as_secs()))??;
     let status = response.status();
     if status.is_success() {
         return Ok(TextStream::new(response.into_body()));

@@ -89,7 +89,9 @@ impl TerminalOutput {
     pub async fn next(&mut self) -> Result<TerminalMessage, ApiError> {
         loop {
             match self.stream.next().await {
-                None | Some(Ok(Message::Close(_)) | Err(Error::ConnectionClosed)) => return Ok(TerminalMessage::Closed),
+                None | Some(Ok(Message::Close(_)) | Err(Error::ConnectionClosed)) => {
+                    return Ok(TerminalMessage::Closed);
+                }
                 Some(Err(e)) => return Err(errors::broken(e)),
                 Some(Ok(Message::Binary(bytes))) => return Ok(TerminalMessage::Output(bytes)),
                 Some(Ok(Message::Text(text))) => {

@@ -118,8 +118,7 @@ impl<D: Dial> ClusterClient<D> {
         let mut next = String::new();
         let mut seen = HashSet::new();
         loop {
-            let page: List<T> =
-                self.object(&format!("{path}{joint}limit={PAGE}{next}"), ANSWER).await?;
+            let page: List<T> = self.object(&format!("{path}{joint}limit={PAGE}{next}"), ANSWER).await?;
             items.extend(page.items);
             let token = page.metadata.r#continue;
             // A token that comes again would lead in a circle.

@@ -53,7 +53,9 @@ pub(crate) fn from_answer(status: StatusCode, body: &[u8]) -> ApiError {
             "The machine's certificates may have been replaced: restart the machine.",
         ),
         403 => (ErrorCode::Forbidden, "the cluster refuses to show this", "Ask the owner for the right to see it."),
-        404 => (ErrorCode::NotFound, "the cluster does not have it", "It may have been deleted: look at the list again."),
+        404 => {
+            (ErrorCode::NotFound, "the cluster does not have it", "It may have been deleted: look at the list again.")
+        }
         // 410: the list was compacted away between two pages.
         409 | 410 => (ErrorCode::Conflict, "it was changed meanwhile", "Try again."),
         429 | 500..=599 => {

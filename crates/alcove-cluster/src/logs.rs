@@ -32,7 +32,8 @@ impl LogOptions {
         if let Some(lines) = self.tail {
             options.push(format!("tailLines={lines}"));
         }
-        for (wanted, option) in [(self.follow, "follow"), (self.previous, "previous"), (self.timestamps, "timestamps")] {
+        for (wanted, option) in [(self.follow, "follow"), (self.previous, "previous"), (self.timestamps, "timestamps")]
+        {
             if wanted {
                 options.push(format!("{option}=true"));
             }

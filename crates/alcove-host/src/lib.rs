@@ -44,5 +44,9 @@ pub(crate) const GIB: u64 = 1 << 30;
 /// A number of bytes for people.
 pub(crate) fn gib(bytes: u64) -> String {
     let tenths = bytes.saturating_mul(10) / GIB;
-    if tenths.is_multiple_of(10) { format!("{} GiB", tenths / 10) } else { format!("{}.{} GiB", tenths / 10, tenths % 10) }
+    if tenths.is_multiple_of(10) {
+        format!("{} GiB", tenths / 10)
+    } else {
+        format!("{}.{} GiB", tenths / 10, tenths % 10)
+    }
 }

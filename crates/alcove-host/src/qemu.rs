@@ -32,7 +32,9 @@ impl FromStr for QemuVersion {
         let text = text.split_once("version ").map_or(text, |(_, rest)| rest);
         let mut parts = text.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
         match (parts.next(), parts.next(), parts.next()) {
-            (Some(Ok(major)), Some(Ok(minor)), patch) => Ok(Self(major, minor, patch.and_then(Result::ok).unwrap_or(0))),
+            (Some(Ok(major)), Some(Ok(minor)), patch) => {
+                Ok(Self(major, minor, patch.and_then(Result::ok).unwrap_or(0)))
+            }
             _ => Err(format!("{text:?} is no version of QEMU")),
         }
     }

@@ -84,7 +84,9 @@ impl HostSnapshot {
     #[must_use]
     pub fn take(data_folder: &Path) -> Self {
         let system = System::new_with_specifics(
-            RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram()).with_cpu(CpuRefreshKind::nothing()),
+            RefreshKind::nothing()
+                .with_memory(MemoryRefreshKind::nothing().with_ram())
+                .with_cpu(CpuRefreshKind::nothing()),
         );
         let text = fs::read_to_string("/etc/os-release").unwrap_or_default();
         let release = os_release(&text);

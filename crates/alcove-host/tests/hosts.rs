@@ -1,4 +1,5 @@
 //! Checks and proposals over recorded hosts.
+#![allow(clippy::unwrap_used)] // a test may fail that way
 
 use std::path::PathBuf;
 
@@ -14,7 +15,12 @@ fn desktop() -> HostSnapshot {
 
 fn statuses(host: &HostSnapshot) -> String {
     let line = |c: alcove_types::host::Check| {
-        assert_eq!(c.hint.is_empty(), c.status == CheckStatus::Ok, "{}: a hint exactly when something needs doing", c.id);
+        assert_eq!(
+            c.hint.is_empty(),
+            c.status == CheckStatus::Ok,
+            "{}: a hint exactly when something needs doing",
+            c.id
+        );
         assert!(!c.message.is_empty() && !c.title.is_empty());
         format!("{}={}", c.id, serde_json::to_value(c.status).unwrap().as_str().unwrap())
     };
@@ -88,10 +94,7 @@ fn a_small_laptop_gets_a_small_machine() {
         disk_free_bytes: Some(15 * GIB),
         ..desktop()
     };
-    assert_eq!(
-        statuses(&host),
-        "virtualisation=ok qemu=ok memory=warn processors=ok disk=warn ports=ok time=ok"
-    );
+    assert_eq!(statuses(&host), "virtualisation=ok qemu=ok memory=warn processors=ok disk=warn ports=ok time=ok");
     let proposal = proposal_of(&host);
     assert_eq!((proposal.setup.memory_bytes, proposal.setup.cpus), (2 * GIB, 2));
     assert_eq!((proposal.setup.disk_bytes, proposal.most.disk_bytes), (13 * GIB, 13 * GIB));
@@ -108,10 +111,7 @@ fn a_host_that_can_not_says_so() {
         unix_time: 1_000,
         ..desktop()
     };
-    assert_eq!(
-        statuses(&host),
-        "virtualisation=ok qemu=ok memory=fail processors=fail disk=fail ports=fail time=fail"
-    );
+    assert_eq!(statuses(&host), "virtualisation=ok qemu=ok memory=fail processors=fail disk=fail ports=fail time=fail");
     let host = HostSnapshot { folder_problem: Some("Permission denied".into()), ..desktop() };
     assert_eq!(found(&host, "disk").1, "/home/ada/.local/share/alcove can't be written to (Permission denied)");
 }
@@ -146,9 +146,6 @@ fn a_container_with_one_processor_and_no_clock_service() {
         disk_free_bytes: None,
         ..desktop()
     };
-    assert_eq!(
-        statuses(&host),
-        "virtualisation=ok qemu=ok memory=ok processors=warn disk=warn ports=ok time=ok"
-    );
+    assert_eq!(statuses(&host), "virtualisation=ok qemu=ok memory=ok processors=warn disk=warn ports=ok time=ok");
     assert_eq!(proposal_of(&host).setup.cpus, 1);
 }

@@ -48,7 +48,10 @@ pub(crate) fn help(context: &Context<'_>, topic: &[String]) -> Result<(), Failur
     command.build();
     for name in topic {
         command = command.find_subcommand(name).cloned().ok_or_else(|| {
-            usage(format!("there is no command or topic {name:?}"), "`alcove help` lists them; `exit-codes` is a topic.")
+            usage(
+                format!("there is no command or topic {name:?}"),
+                "`alcove help` lists them; `exit-codes` is a topic.",
+            )
         })?;
     }
     context.output.raw(command.render_long_help().to_string().as_bytes());

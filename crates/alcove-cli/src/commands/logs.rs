@@ -29,8 +29,8 @@ pub(crate) async fn run(context: &Context<'_>, source: LogSource, follow: bool, 
     };
     let name = name(source);
     let path = format!("/api/v1/machine/logs?source={name}&lines={lines}&follow={}", u8::from(follow));
-    let mut interrupted = signal(SignalKind::interrupt())
-        .map_err(|e| exit::internal(format!("signals can't be listened for ({e})")))?;
+    let mut interrupted =
+        signal(SignalKind::interrupt()).map_err(|e| exit::internal(format!("signals can't be listened for ({e})")))?;
     let mut stream = client.text(&path).await?;
     let mut splitter = Splitter::default();
     loop {
@@ -137,9 +137,9 @@ fn harmless(line: &[u8]) -> Vec<u8> {
         rest = after;
         match byte {
             0x1b => {
-                let parameters = after.strip_prefix(b"[").map(|a| {
-                    a.iter().take_while(|b| b.is_ascii_digit() || **b == b';').count()
-                });
+                let parameters = after
+                    .strip_prefix(b"[")
+                    .map(|a| a.iter().take_while(|b| b.is_ascii_digit() || **b == b';').count());
                 if let Some(count) = parameters
                     && after.get(count + 1) == Some(&b'm')
                 {

@@ -22,7 +22,10 @@ const KEPT: usize = 16 * 1024 * 1024;
 
 pub(crate) async fn run(context: &Context<'_>, rescue: bool, command: &[String]) -> Result<(), Failure> {
     if context.output.json && command.is_empty() {
-        return Err(usage("a shell is for people, --json for programs", "Name a command: `alcove --json shell -- CMD`."));
+        return Err(usage(
+            "a shell is for people, --json for programs",
+            "Name a command: `alcove --json shell -- CMD`.",
+        ));
     }
     let client = context.connect_or_adopt().await?;
     let (cols, rows) = window();

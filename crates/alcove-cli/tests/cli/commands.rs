@@ -2,8 +2,8 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use serde_json::{Value, json};
 use crate::support::{Ran, Reply, Supervisor, machine, task, version, without_machine};
+use serde_json::{Value, json};
 
 fn status() -> Value {
     json!({
@@ -43,7 +43,10 @@ async fn what_is_not_understood_is_a_usage_error() {
     }
     let ran = home.run(&["--json", "bogus"]).await;
     let error: Value = serde_json::from_str(&ran.err).unwrap();
-    assert_eq!((ran.code, &error["code"], &error["message"]), (2, &json!("bad_request"), &json!("unrecognized subcommand 'bogus'")));
+    assert_eq!(
+        (ran.code, &error["code"], &error["message"]),
+        (2, &json!("bad_request"), &json!("unrecognized subcommand 'bogus'"))
+    );
 }
 
 #[tokio::test]
@@ -52,7 +55,10 @@ async fn without_a_supervisor() {
     for arguments in [&["status"][..], &["stop"], &["task"], &["settings"], &["logs"], &["kubectl", "get", "pods"]] {
         let ran = home.run(arguments).await;
         assert_eq!(ran.code, 5, "{ran:?}");
-        assert!(ran.err.starts_with("error: Alcove's supervisor is not running (there is no socket)\nhint: "), "{ran:?}");
+        assert!(
+            ran.err.starts_with("error: Alcove's supervisor is not running (there is no socket)\nhint: "),
+            "{ran:?}"
+        );
     }
     assert_eq!(home.run(&["quit"]).await.code, 0);
     assert_eq!(home.run(&["version"]).await.out, "alcove 0.1.0\nsupervisor not running\n");
@@ -172,7 +178,10 @@ async fn settings_are_shown_and_changed() {
     supervisor.route("GET /api/v1/settings", Reply::Json(200, settings()));
     supervisor.route("PATCH /api/v1/settings", Reply::Json(200, settings()));
     let out = supervisor.run(&["settings"]).await.out;
-    for line in ["machine.memory_bytes  4294967296 (4 GiB)    waits for a restart", "theme                 dark                  changed"] {
+    for line in [
+        "machine.memory_bytes  4294967296 (4 GiB)    waits for a restart",
+        "theme                 dark                  changed",
+    ] {
         assert!(out.lines().any(|l| l == line), "{out}");
     }
     assert_eq!(supervisor.run(&["settings", "get", "theme"]).await.out, "dark\n");
@@ -198,11 +207,23 @@ async fn the_rest_prints_what_the_supervisor_says() {
         .route("GET /api/v1/tasks", Reply::Json(200, json!({"tasks": [task("failed")]})))
         .route("GET /api/v1/tasks/t-1", Reply::Json(200, task("failed")))
         .route("POST /api/v1/tasks/t-1/cancel", Reply::Empty(204))
-        .route("GET /api/v1/machine/snapshots", Reply::Json(200, json!([{"name": "before", "created":
+        .route(
+            "GET /api/v1/machine/snapshots",
+            Reply::Json(
+                200,
+                json!([{"name": "before", "created":
             "2026-01-01T00:00:00Z", "with_memory": true, "image": "0123456789ab", "state_bytes": 1_073_741_824,
-            "note": "first try"}])))
-        .route("POST /api/v1/tickets", Reply::Json(200, json!({"url": "http://desktop.localhost:4000/.alcove/ticket/x",
-            "expires_at": "2026-01-01T00:00:00Z"})));
+            "note": "first try"}]),
+            ),
+        )
+        .route(
+            "POST /api/v1/tickets",
+            Reply::Json(
+                200,
+                json!({"url": "http://desktop.localhost:4000/.alcove/ticket/x",
+            "expires_at": "2026-01-01T00:00:00Z"}),
+            ),
+        );
     let ran = supervisor.run(&["operations", "--limit", "1"]).await;
     assert_eq!(ran.out, "7  2026-01-01T00:00:00Z  owner (cli)  machine.start  succeeded  ok\n");
     assert_eq!(ran.err, "Older ones: `alcove operations --before 7`.\n");
@@ -229,8 +250,14 @@ async fn a_command_in_the_machine_passes_its_exit_code_on() {
     assert_eq!(asked, "/api/v1/machine/shell?cols=80&rows=24&command=sh%20-c%20%27exit%2042%27");
     let ran = supervisor.run(&["--json", "shell", "--", "true"]).await;
     assert_eq!((ran.code, ran.json()), (42, json!({"exit_code": 42, "output": "hello\r\n"})));
-    supervisor.route("GET /api/v1/machine/console/attach", Reply::Json(409, json!({"code": "machine_not_running",
-        "message": "the machine is stopped", "hint": "Start it."})));
+    supervisor.route(
+        "GET /api/v1/machine/console/attach",
+        Reply::Json(
+            409,
+            json!({"code": "machine_not_running",
+        "message": "the machine is stopped", "hint": "Start it."}),
+        ),
+    );
     let ran = supervisor.run(&["shell", "--rescue"]).await;
     assert_eq!((ran.code, ran.err.as_str()), (3, "error: the machine is stopped\nhint: Start it.\n"));
 }
@@ -241,7 +268,9 @@ async fn kubectl_gets_a_private_kubeconfig_and_keeps_its_exit_code() {
     let endpoint = json!({"pid": 1, "port": 4000, "token": "s3cret"});
     fs::write(supervisor.layout.endpoint_json(), endpoint.to_string()).unwrap();
     let executable = supervisor.installed(&[("kubectl", "echo \"$@\"; cat \"$KUBECONFIG\"; exit 9")]);
-    for arguments in [&["kubectl", "--", "get", "pods", "-A", "--json"][..], &["kubectl", "get", "pods", "-A", "--json"]] {
+    for arguments in
+        [&["kubectl", "--", "get", "pods", "-A", "--json"][..], &["kubectl", "get", "pods", "-A", "--json"]]
+    {
         let ran = Ran::from(supervisor.command_at(&executable, arguments).output().await.unwrap());
         assert_eq!(ran.code, 9, "{ran:?}");
         let (said, config) = ran.out.split_once('\n').unwrap();
@@ -275,14 +304,24 @@ async fn help_manual_and_completions() {
 async fn setup_keeps_within_what_the_computer_has() {
     let supervisor = Supervisor::listening();
     let gib = |n: u64| n << 30;
-    let sizes = |memory: u64, cpus: u32, disk: u64| json!({"memory_bytes": gib(memory), "cpus": cpus, "disk_bytes": gib(disk)});
+    let sizes =
+        |memory: u64, cpus: u32, disk: u64| json!({"memory_bytes": gib(memory), "cpus": cpus, "disk_bytes": gib(disk)});
     supervisor
         .route("GET /api/v1/machine", Reply::Json(200, without_machine()))
-        .route("GET /api/v1/machine/proposal", Reply::Json(200, json!({"setup": sizes(4, 4, 64), "least": sizes(2, 2, 10),
-            "most": sizes(12, 8, 100), "folder": "/data", "folder_free": gib(102), "checks": []})))
+        .route(
+            "GET /api/v1/machine/proposal",
+            Reply::Json(
+                200,
+                json!({"setup": sizes(4, 4, 64), "least": sizes(2, 2, 10),
+            "most": sizes(12, 8, 100), "folder": "/data", "folder_free": gib(102), "checks": []}),
+            ),
+        )
         .route("POST /api/v1/machine", Reply::Json(202, task("succeeded")));
     let ran = supervisor.run(&["setup", "--memory", "64GiB"]).await;
-    assert_eq!((ran.code, ran.err.as_str()), (2, "error: 64 GiB of memory can't be had on this computer\nhint: Choose from 2 GiB to 12 GiB.\n"));
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (2, "error: 64 GiB of memory can't be had on this computer\nhint: Choose from 2 GiB to 12 GiB.\n")
+    );
     let ran = supervisor.run(&["setup", "--memory", "6G", "--cpus", "3"]).await;
     assert_eq!((ran.code, ran.out.as_str()), (0, "Made. `alcove start` brings it up.\n"), "{ran:?}");
     assert_eq!(ran.err, "Making a machine in /data with 6 GiB of memory, 3 processors and a disk of up to 64 GiB.\n");

@@ -1,4 +1,5 @@
 //! The command line against a stand-in for the supervisor.
+#![allow(clippy::unwrap_used)] // a test may fail that way
 
 mod commands;
 mod support;

@@ -245,7 +245,8 @@ async fn answer(
             let accept = derive_accept_key(parts.headers["sec-websocket-key"].as_bytes());
             tokio::spawn(async move {
                 let stream = TokioIo::new(upgrade.unwrap().await.unwrap());
-                terminal(WebSocketStream::from_raw_socket(stream, Role::Server, None).await, greeting, code, state).await;
+                terminal(WebSocketStream::from_raw_socket(stream, Role::Server, None).await, greeting, code, state)
+                    .await;
             });
             let mut response = Response::new(BodyExt::boxed(Full::new(Bytes::new())));
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

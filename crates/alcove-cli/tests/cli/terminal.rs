@@ -9,13 +9,13 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{Reply, Supervisor};
 use rustix::{
     fs::{Mode, OFlags, open},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize},
 };
 use serde_json::json;
-use crate::support::{Reply, Supervisor};
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(20);

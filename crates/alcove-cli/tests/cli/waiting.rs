@@ -2,8 +2,8 @@
 
 use std::{fs, time::Duration};
 
-use serde_json::{Value, json};
 use crate::support::{Ran, Reply, Supervisor, boot, event, machine, task, version, without_machine};
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -74,10 +74,7 @@ async fn a_start_that_fails_says_why() {
     supervisor.then("POST /api/v1/machine/start", vec![event("task", task("failed"))]);
     let ran = timeout(SOON, supervisor.run(&["start"])).await.unwrap();
     assert_eq!(ran.code, 1);
-    assert_eq!(
-        ran.err,
-        "error: QEMU ended at once\n  | qemu: bad [2Joption\nhint: See `alcove logs --source qemu`.\n"
-    );
+    assert_eq!(ran.err, "error: QEMU ended at once\n  | qemu: bad [2Joption\nhint: See `alcove logs --source qemu`.\n");
 }
 
 #[tokio::test]
@@ -86,14 +83,10 @@ async fn a_machine_that_fails_after_its_start_says_why() {
     let mut failed = machine("failed", false);
     failed["failure"] = json!({"error": {"code": "guest_unreachable", "message": "the guest never answered",
         "hint": "Look at `alcove shell --rescue`."}, "last_words": ["Kernel panic"], "at": "2026-01-01T00:00:00Z"});
-    supervisor
-        .then("POST /api/v1/machine/start", vec![event("task", task("succeeded")), event("machine", failed)]);
+    supervisor.then("POST /api/v1/machine/start", vec![event("task", task("succeeded")), event("machine", failed)]);
     let ran = timeout(SOON, supervisor.run(&["start"])).await.unwrap();
     assert_eq!(ran.code, 5);
-    assert_eq!(
-        ran.err,
-        "error: the guest never answered\n  | Kernel panic\nhint: Look at `alcove shell --rescue`.\n"
-    );
+    assert_eq!(ran.err, "error: the guest never answered\n  | Kernel panic\nhint: Look at `alcove shell --rescue`.\n");
 }
 
 #[tokio::test]
@@ -195,8 +188,11 @@ async fn a_computer_that_can_not_is_told_before_anything_is_made() {
         "hint": "Install it."});
     supervisor.route("GET /api/v1/machine", Reply::Json(200, without_machine())).route(
         "GET /api/v1/machine/proposal",
-        Reply::Json(200, json!({"setup": sizes, "least": sizes, "most": sizes, "folder": "/data", "folder_free": 1,
-            "checks": [check]})),
+        Reply::Json(
+            200,
+            json!({"setup": sizes, "least": sizes, "most": sizes, "folder": "/data", "folder_free": 1,
+            "checks": [check]}),
+        ),
     );
     let ran = timeout(SOON, supervisor.run(&["start"])).await.unwrap();
     assert_eq!((ran.code, ran.err.as_str()), (7, "error: QEMU is not installed\nhint: Install it.\n"));
@@ -223,7 +219,8 @@ async fn a_supervisor_is_started_in_a_session_of_its_own_and_waited_for() {
         .route("POST /api/v1/machine/start", Reply::Json(202, task("succeeded")));
     let mark = home.home.path().join("mark");
     // Field 6 of stat is the session.
-    let script = format!("echo $$ $(cut -d' ' -f6 /proc/$$/stat) $@ >{0}.tmp; mv {0}.tmp {0}; exec sleep 20", mark.display());
+    let script =
+        format!("echo $$ $(cut -d' ' -f6 /proc/$$/stat) $@ >{0}.tmp; mv {0}.tmp {0}; exec sleep 20", mark.display());
     let executable = home.installed(&[("alcoved", &script)]);
     let child = home.command_at(&executable, &["start", "-q"]).spawn().unwrap();
     timeout(SOON, async {

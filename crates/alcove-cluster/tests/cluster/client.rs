@@ -100,12 +100,37 @@ async fn a_list_that_leads_in_a_circle_ends() {
 async fn refused_is_not_none() {
     let door = json!({"code": "kubernetes_unreachable", "message": "Kubernetes is starting", "hint": "Wait."});
     for (status, body, code, words) in [
-        (403, json!({"kind": "Status", "message": "pods is forbidden"}), ErrorCode::Forbidden, "the cluster refuses to show this (pods is forbidden)"),
-        (401, json!({"message": "Unauthorized"}), ErrorCode::Unauthenticated, "the cluster does not know us (Unauthorized)"),
-        (429, json!({"message": "Too many requests."}), ErrorCode::KubernetesUnreachable, "the cluster is not ready (Too many requests)"),
+        (
+            403,
+            json!({"kind": "Status", "message": "pods is forbidden"}),
+            ErrorCode::Forbidden,
+            "the cluster refuses to show this (pods is forbidden)",
+        ),
+        (
+            401,
+            json!({"message": "Unauthorized"}),
+            ErrorCode::Unauthenticated,
+            "the cluster does not know us (Unauthorized)",
+        ),
+        (
+            429,
+            json!({"message": "Too many requests."}),
+            ErrorCode::KubernetesUnreachable,
+            "the cluster is not ready (Too many requests)",
+        ),
         (503, door, ErrorCode::KubernetesUnreachable, "Kubernetes is starting"),
-        (503, json!("?"), ErrorCode::KubernetesUnreachable, "the cluster is not ready (it answered 503 Service Unavailable)"),
-        (200, json!({"items": 7}), ErrorCode::Internal, "the cluster's answer to /api/v1/events?limit=500 is not understood"),
+        (
+            503,
+            json!("?"),
+            ErrorCode::KubernetesUnreachable,
+            "the cluster is not ready (it answered 503 Service Unavailable)",
+        ),
+        (
+            200,
+            json!({"items": 7}),
+            ErrorCode::Internal,
+            "the cluster's answer to /api/v1/events?limit=500 is not understood",
+        ),
     ] {
         let server = Server::new([("/api/v1/events?limit=500", status, body)]);
         let error = ClusterClient::new(server).events(10).await.unwrap_err();

@@ -30,7 +30,8 @@ fn node(ready: &str, more: &[Value]) -> Node {
 }
 
 fn bound(node: &str, phase: &str) -> Pod {
-    serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"nodeName": node}, "status": {"phase": phase}})).unwrap()
+    serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"nodeName": node}, "status": {"phase": phase}}))
+        .unwrap()
 }
 
 #[test]
@@ -83,8 +84,11 @@ fn event(name: &str, more: Value) -> Event {
 fn events_newest_first_whichever_field_dates_them() {
     let all = [
         event("old", json!({"lastTimestamp": "2026-06-01T10:00:00Z", "count": 3, "source": {"component": "kubelet"}})),
-        event("series", json!({"eventTime": "2026-06-01T09:00:00.123456Z", "lastTimestamp": null,
-            "series": {"count": 7, "lastObservedTime": "2026-06-01T11:59:00.5Z"}, "reportingComponent": "scheduler"})),
+        event(
+            "series",
+            json!({"eventTime": "2026-06-01T09:00:00.123456Z", "lastTimestamp": null,
+            "series": {"count": 7, "lastObservedTime": "2026-06-01T11:59:00.5Z"}, "reportingComponent": "scheduler"}),
+        ),
         event("single", json!({"eventTime": "2026-06-01T11:00:00.000001Z", "type": "Normal", "count": null})),
         event("undated", json!({})),
     ];

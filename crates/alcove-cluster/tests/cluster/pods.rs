@@ -11,8 +11,15 @@ const LONG_AGO: &str = "2026-06-01T09:00:00Z";
 /// A pod with these statuses; `containers` and `init` are container statuses.
 fn pod(phase: &str, init: Value, containers: Value, more: Value) -> Value {
     let names = |statuses: &Value| -> Vec<Value> {
-        statuses.as_array().unwrap().iter().map(|s| json!({"name": s["name"], "image": "alcove.local/x:1",
-            "restartPolicy": s["sidecar"].as_bool().map(|_| "Always")})).collect()
+        statuses
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|s| {
+                json!({"name": s["name"], "image": "alcove.local/x:1",
+            "restartPolicy": s["sidecar"].as_bool().map(|_| "Always")})
+            })
+            .collect()
     };
     let mut pod = json!({
         "metadata": {"name": "web-1", "namespace": "shop", "uid": "u", "creationTimestamp": LONG_AGO,
@@ -81,36 +88,224 @@ fn every_status_that_kubectl_shows() {
     let stuck = json!({"metadata": {"deletionTimestamp": LONG_AGO}});
 
     let cases: Vec<(&str, Value, &str, u32, u32, Health)> = vec![
-        ("all run", pod("Running", none(), json!([running("a"), running("b")]), ready()), "Running", 2, 2, Health::Good),
-        ("one is not ready for long", pod("Running", none(), json!([running("a"), waiting("b", "")]), json!({})), "Running", 1, 2, Health::Attention),
-        ("just bound", pod("Pending", none(), json!([waiting("a", "ContainerCreating")]), json!({})), "ContainerCreating", 0, 1, Health::Busy),
-        ("not bound yet", pod("Pending", none(), none(), json!({"spec": {"nodeName": null}})), "Pending", 0, 0, Health::Busy),
+        (
+            "all run",
+            pod("Running", none(), json!([running("a"), running("b")]), ready()),
+            "Running",
+            2,
+            2,
+            Health::Good,
+        ),
+        (
+            "one is not ready for long",
+            pod("Running", none(), json!([running("a"), waiting("b", "")]), json!({})),
+            "Running",
+            1,
+            2,
+            Health::Attention,
+        ),
+        (
+            "just bound",
+            pod("Pending", none(), json!([waiting("a", "ContainerCreating")]), json!({})),
+            "ContainerCreating",
+            0,
+            1,
+            Health::Busy,
+        ),
+        (
+            "not bound yet",
+            pod("Pending", none(), none(), json!({"spec": {"nodeName": null}})),
+            "Pending",
+            0,
+            0,
+            Health::Busy,
+        ),
         ("can't be bound", pod("Pending", none(), none(), unscheduled), "Pending", 0, 0, Health::Attention),
         ("gated", pod("Pending", none(), none(), gated), "SchedulingGated", 0, 0, Health::Attention),
-        ("dies over and over", pod("Running", none(), json!([waiting("a", "CrashLoopBackOff")]), json!({})), "CrashLoopBackOff", 0, 1, Health::Failed),
-        ("no image", pod("Pending", none(), json!([waiting("a", "ImagePullBackOff")]), json!({})), "ImagePullBackOff", 0, 1, Health::Failed),
-        ("bad configuration", pod("Pending", none(), json!([waiting("a", "CreateContainerConfigError")]), json!({})), "CreateContainerConfigError", 0, 1, Health::Failed),
-        ("a job is done", pod("Succeeded", none(), json!([ended("a", 0, "Completed")]), json!({})), "Completed", 0, 1, Health::Good),
-        ("a job failed", pod("Failed", none(), json!([ended("a", 1, "Error")]), json!({})), "Error", 0, 1, Health::Failed),
-        ("out of memory", pod("Failed", none(), json!([ended("a", 137, "OOMKilled")]), json!({})), "OOMKilled", 0, 1, Health::Failed),
+        (
+            "dies over and over",
+            pod("Running", none(), json!([waiting("a", "CrashLoopBackOff")]), json!({})),
+            "CrashLoopBackOff",
+            0,
+            1,
+            Health::Failed,
+        ),
+        (
+            "no image",
+            pod("Pending", none(), json!([waiting("a", "ImagePullBackOff")]), json!({})),
+            "ImagePullBackOff",
+            0,
+            1,
+            Health::Failed,
+        ),
+        (
+            "bad configuration",
+            pod("Pending", none(), json!([waiting("a", "CreateContainerConfigError")]), json!({})),
+            "CreateContainerConfigError",
+            0,
+            1,
+            Health::Failed,
+        ),
+        (
+            "a job is done",
+            pod("Succeeded", none(), json!([ended("a", 0, "Completed")]), json!({})),
+            "Completed",
+            0,
+            1,
+            Health::Good,
+        ),
+        (
+            "a job failed",
+            pod("Failed", none(), json!([ended("a", 1, "Error")]), json!({})),
+            "Error",
+            0,
+            1,
+            Health::Failed,
+        ),
+        (
+            "out of memory",
+            pod("Failed", none(), json!([ended("a", 137, "OOMKilled")]), json!({})),
+            "OOMKilled",
+            0,
+            1,
+            Health::Failed,
+        ),
         ("ended by a signal", pod("Failed", none(), json!([signal]), json!({})), "Signal:9", 0, 1, Health::Failed),
-        ("ended without a word", pod("Failed", none(), json!([unnamed(3)]), json!({})), "ExitCode:3", 0, 1, Health::Failed),
-        ("one done, one runs and is ready", pod("Running", none(), json!([ended("a", 0, "Completed"), running("b")]), ready()), "Running", 1, 2, Health::Attention),
-        ("one done, one runs", pod("Running", none(), json!([ended("a", 0, "Completed"), running("b")]), json!({})), "NotReady", 1, 2, Health::Attention),
+        (
+            "ended without a word",
+            pod("Failed", none(), json!([unnamed(3)]), json!({})),
+            "ExitCode:3",
+            0,
+            1,
+            Health::Failed,
+        ),
+        (
+            "one done, one runs and is ready",
+            pod("Running", none(), json!([ended("a", 0, "Completed"), running("b")]), ready()),
+            "Running",
+            1,
+            2,
+            Health::Attention,
+        ),
+        (
+            "one done, one runs",
+            pod("Running", none(), json!([ended("a", 0, "Completed"), running("b")]), json!({})),
+            "NotReady",
+            1,
+            2,
+            Health::Attention,
+        ),
         ("evicted", pod("Failed", none(), none(), evicted), "Evicted", 0, 0, Health::Failed),
         ("being deleted", pod("Running", none(), json!([running("a")]), deleted()), "Terminating", 1, 1, Health::Busy),
-        ("deletion hangs", pod("Running", none(), json!([running("a")]), stuck), "Terminating", 1, 1, Health::Attention),
-        ("a done job being deleted", pod("Succeeded", none(), json!([ended("a", 0, "Completed")]), deleted()), "Completed", 0, 1, Health::Good),
+        (
+            "deletion hangs",
+            pod("Running", none(), json!([running("a")]), stuck),
+            "Terminating",
+            1,
+            1,
+            Health::Attention,
+        ),
+        (
+            "a done job being deleted",
+            pod("Succeeded", none(), json!([ended("a", 0, "Completed")]), deleted()),
+            "Completed",
+            0,
+            1,
+            Health::Good,
+        ),
         ("node lost", pod("Running", none(), json!([running("a")]), lost), "Unknown", 1, 1, Health::Failed),
-        ("first init container runs", pod("Pending", json!([running("i"), waiting("j", "PodInitializing")]), json!([waiting("a", "PodInitializing")]), json!({})), "Init:0/2", 0, 1, Health::Busy),
-        ("second init container waits", pod("Pending", json!([ended("i", 0, "Completed"), waiting("j", "PodInitializing")]), json!([waiting("a", "PodInitializing")]), json!({})), "Init:1/2", 0, 1, Health::Busy),
-        ("init container failed", pod("Pending", json!([ended("i", 1, "Error")]), json!([waiting("a", "PodInitializing")]), json!({})), "Init:Error", 0, 1, Health::Failed),
-        ("init container ended without a word", pod("Pending", json!([unnamed(2)]), json!([waiting("a", "PodInitializing")]), json!({})), "Init:ExitCode:2", 0, 1, Health::Failed),
-        ("init container dies over and over", pod("Pending", json!([waiting("i", "CrashLoopBackOff")]), json!([waiting("a", "PodInitializing")]), json!({})), "Init:CrashLoopBackOff", 0, 1, Health::Failed),
-        ("init containers done", pod("Pending", json!([ended("i", 0, "Completed")]), json!([waiting("a", "PodInitializing")]), json!({})), "PodInitializing", 0, 1, Health::Busy),
-        ("a sidecar counts", pod("Running", json!([sidecar(running("s"))]), json!([running("a")]), ready()), "Running", 2, 2, Health::Good),
-        ("a sidecar starts", pod("Pending", json!([sidecar(json!({"name": "s", "restartCount": 0, "started": false, "state": {"running": {}}}))]), json!([waiting("a", "PodInitializing")]), json!({})), "Init:0/1", 0, 2, Health::Busy),
-        ("a sidecar died after all were up", pod("Running", json!([sidecar(waiting("s", "CrashLoopBackOff"))]), json!([running("a")]), initialized), "Init:CrashLoopBackOff", 1, 2, Health::Failed),
+        (
+            "first init container runs",
+            pod(
+                "Pending",
+                json!([running("i"), waiting("j", "PodInitializing")]),
+                json!([waiting("a", "PodInitializing")]),
+                json!({}),
+            ),
+            "Init:0/2",
+            0,
+            1,
+            Health::Busy,
+        ),
+        (
+            "second init container waits",
+            pod(
+                "Pending",
+                json!([ended("i", 0, "Completed"), waiting("j", "PodInitializing")]),
+                json!([waiting("a", "PodInitializing")]),
+                json!({}),
+            ),
+            "Init:1/2",
+            0,
+            1,
+            Health::Busy,
+        ),
+        (
+            "init container failed",
+            pod("Pending", json!([ended("i", 1, "Error")]), json!([waiting("a", "PodInitializing")]), json!({})),
+            "Init:Error",
+            0,
+            1,
+            Health::Failed,
+        ),
+        (
+            "init container ended without a word",
+            pod("Pending", json!([unnamed(2)]), json!([waiting("a", "PodInitializing")]), json!({})),
+            "Init:ExitCode:2",
+            0,
+            1,
+            Health::Failed,
+        ),
+        (
+            "init container dies over and over",
+            pod(
+                "Pending",
+                json!([waiting("i", "CrashLoopBackOff")]),
+                json!([waiting("a", "PodInitializing")]),
+                json!({}),
+            ),
+            "Init:CrashLoopBackOff",
+            0,
+            1,
+            Health::Failed,
+        ),
+        (
+            "init containers done",
+            pod("Pending", json!([ended("i", 0, "Completed")]), json!([waiting("a", "PodInitializing")]), json!({})),
+            "PodInitializing",
+            0,
+            1,
+            Health::Busy,
+        ),
+        (
+            "a sidecar counts",
+            pod("Running", json!([sidecar(running("s"))]), json!([running("a")]), ready()),
+            "Running",
+            2,
+            2,
+            Health::Good,
+        ),
+        (
+            "a sidecar starts",
+            pod(
+                "Pending",
+                json!([sidecar(json!({"name": "s", "restartCount": 0, "started": false, "state": {"running": {}}}))]),
+                json!([waiting("a", "PodInitializing")]),
+                json!({}),
+            ),
+            "Init:0/1",
+            0,
+            2,
+            Health::Busy,
+        ),
+        (
+            "a sidecar died after all were up",
+            pod("Running", json!([sidecar(waiting("s", "CrashLoopBackOff"))]), json!([running("a")]), initialized),
+            "Init:CrashLoopBackOff",
+            1,
+            2,
+            Health::Failed,
+        ),
         ("nothing known", pod("", none(), none(), json!({})), "Unknown", 0, 0, Health::Failed),
     ];
     for (what, pod, status, ready, containers, health) in cases {
@@ -154,7 +349,10 @@ fn restarts_are_counted_and_dated() {
 fn the_message_comes_from_who_knows_most() {
     let mut pull = waiting("a", "ImagePullBackOff");
     pull["state"]["waiting"]["message"] = json!("Back-off pulling image \"x:1\"");
-    assert_eq!(row(pod("Pending", json!([]), json!([pull]), json!({}))).message.as_deref(), Some("a: Back-off pulling image \"x:1\""));
+    assert_eq!(
+        row(pod("Pending", json!([]), json!([pull]), json!({}))).message.as_deref(),
+        Some("a: Back-off pulling image \"x:1\"")
+    );
     let killed = row(pod("Failed", json!([]), json!([ended("a", 137, "OOMKilled")]), json!({})));
     assert_eq!(killed.message.as_deref(), Some("a: ended with exit code 137 (OOMKilled)"));
     let evicted = json!({"status": {"reason": "Evicted", "message": "The node was low on resource: memory."}});
