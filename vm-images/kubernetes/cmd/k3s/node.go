@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/spf13/pflag"
 	"google.golang.org/grpc"
@@ -198,5 +197,3 @@ func runProxy(ctx context.Context, c *config.Config, node nodeSettings) error {
 	}
 	return err
 }
-
-const resync = 12 * time.Hour
