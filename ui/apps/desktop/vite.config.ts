@@ -5,7 +5,7 @@ import { defineConfig } from 'vite';
 // is written into the page: its content security policy allows scripts from its own origin only.
 export default defineConfig({
   base: './',
-  plugins: [svelte()],
+  plugins: [svelte({ configFile: false })],
   build: {
     target: 'es2022',
     modulePreload: { polyfill: false },

@@ -81,7 +81,7 @@ export function stateWords(machine: Machine, pods: { total: number; well: number
         ? t('state.suspended', { size: bytes(machine.state_bytes) })
         : t('state.suspended_plain');
     case 'failed':
-      return machine.failure?.error.message ?? t('state.failed');
+      return t('state.failed_kept');
     default:
       return t(`state.${machine.phase}`);
   }

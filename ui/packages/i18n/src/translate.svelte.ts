@@ -31,7 +31,10 @@ export function translator<En extends Catalogue>(en: En, zh: Record<keyof En, st
   const catalogues: Record<Language, Record<keyof En, string>> = { en, zh };
 
   const fill = (text: string, params?: Params) =>
-    params ? text.replace(/\{(\w+)\}/g, (whole, name: string) => String(params[name] ?? whole)) : text;
+    params ? text.replace(/\{(\w+)\}/g, (whole, name: string) => written(params[name]) ?? whole) : text;
+
+  const written = (value: string | number | undefined) =>
+    typeof value === 'number' ? value.toLocaleString(current) : value;
 
   /** The text of a key. */
   const t = (key: keyof En & string, params?: Params): string => fill(catalogues[current][key], params);

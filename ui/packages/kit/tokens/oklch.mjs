@@ -55,6 +55,6 @@ function luminance(colour) {
 /** Contrast ratio of two `#rrggbb` colours, 1 to 21.
  * @param {string} one @param {string} other */
 export function contrast(one, other) {
-  const [high, low] = [luminance(one), luminance(other)].sort((a, b) => b - a);
-  return /** @type {number} */ ((high) + 0.05) / /** @type {number} */ ((low) + 0.05);
+  const [a, b] = [luminance(one), luminance(other)];
+  return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
 }

@@ -1,0 +1,20 @@
+// The browser of the tests and screenshots: the system's own chromium.
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { chromium } from 'playwright-core';
+
+function executable() {
+  if (process.env['CHROMIUM']) return process.env['CHROMIUM'];
+  const names = ['chromium', 'chromium-browser', 'google-chrome'];
+  for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
+    for (const name of names) if (existsSync(join(folder, name))) return join(folder, name);
+  }
+  throw new Error('no chromium was found on PATH; set CHROMIUM');
+}
+
+/** Starts the browser. */
+export const launch = () =>
+  chromium.launch({
+    executablePath: executable(),
+    args: ['--no-sandbox', '--disable-gpu', '--font-render-hinting=none'],
+  });

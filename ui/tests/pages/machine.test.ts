@@ -1,0 +1,228 @@
+import { describe, expect, test } from 'vitest';
+import { settled, visit, withBrowser } from './support';
+
+withBrowser();
+
+const paths = (fake: { requests: { method?: string | undefined; path: string }[] }) =>
+  fake.requests.filter(({ method }) => method !== 'GET').map(({ method, path }) => `${method} ${path}`);
+
+describe('the first run', () => {
+  test('by keyboard alone, from the first question to a running machine', async () => {
+    await visit('absent', { bootSpeed: 12 }, async (page, fake) => {
+      await page.getByRole('button', { name: 'Continue' }).waitFor();
+      await page.getByRole('button', { name: 'Continue' }).focus();
+      await page.keyboard.press('Enter');
+      await page.getByRole('slider', { name: 'Memory' }).focus();
+      await page.keyboard.press('ArrowRight');
+      expect(await page.getByRole('slider', { name: 'Memory' }).getAttribute('aria-valuetext')).toBe(
+        '4.5 GB',
+      );
+      await page.keyboard.press('Enter');
+      await page.getByRole('textbox', { name: 'Your name' }).focus();
+      await page.keyboard.type('Ada');
+      await page.keyboard.press('Enter');
+      await page.getByText('up to 40 GB').waitFor();
+      await page.getByRole('button', { name: 'Create and start' }).focus();
+      await page.keyboard.press('Enter');
+
+      await page.getByRole('heading', { name: 'Starting' }).waitFor();
+      await page.getByRole('list', { name: 'Steps of the boot' }).waitFor();
+      await page.getByRole('heading', { name: 'Running' }).waitFor();
+      await page.getByRole('meter', { name: 'Memory' }).waitFor();
+      expect(paths(fake)).toEqual(['PATCH /settings', 'POST /machine', 'POST /machine/start']);
+      expect(fake.state.settings).toMatchObject({ display_name: 'Ada', language: 'en' });
+      expect(fake.state.setup).toMatchObject({ memory_bytes: 4.5 * 1024 ** 3 });
+    });
+  });
+  test('a host that can’t says what to do and lets nobody on', async () => {
+    await visit('blocked', {}, async (page) => {
+      await page.getByText('sudo apt install qemu-system-x86').waitFor();
+      expect(await page.getByRole('button', { name: 'Continue' }).count()).toBe(0);
+      await page.getByRole('button', { name: 'Check again' }).waitFor();
+    });
+  });
+  test('language and theme show at once', async () => {
+    await visit('absent', {}, async (page) => {
+      await page.getByRole('button', { name: 'Continue' }).click();
+      await page.getByRole('button', { name: 'Continue' }).click();
+      await page.getByText('中文').click();
+      await page.getByRole('heading', { name: '它为谁而建？' }).waitFor();
+      await page.getByText('深色').click();
+      expect(await page.locator('html').getAttribute('data-theme')).toBe('dark');
+      expect(await page.locator('html').getAttribute('lang')).toBe('zh-CN');
+    });
+  });
+});
+
+describe('the machine', () => {
+  test('is suspended from the rail and resumed from the palette', async () => {
+    await visit('running', { hash: '#/home' }, async (page, fake) => {
+      await page.getByRole('navigation', { name: 'Main' }).getByRole('button', { name: 'Suspend' }).click();
+      await page.getByRole('heading', { name: 'Suspended' }).waitFor();
+      await page.keyboard.press('Control+k');
+      await page.keyboard.type('resu');
+      await page.keyboard.press('Enter');
+      await page.getByRole('heading', { name: 'Running' }).waitFor();
+      expect(paths(fake)).toEqual(['POST /machine/suspend', 'POST /machine/resume']);
+    });
+  });
+  test('is deleted only after its name was typed', async () => {
+    await visit('running', { hash: '#/settings/machine' }, async (page, fake) => {
+      await page.getByRole('button', { name: 'Delete the machine' }).click();
+      const sure = page.getByRole('dialog').getByRole('button', { name: 'Delete everything' });
+      expect(await sure.isDisabled()).toBe(true);
+      await page.getByLabel('Type default to confirm').fill('defaul');
+      expect(await sure.isDisabled()).toBe(true);
+      await page.keyboard.press('Escape');
+      expect(paths(fake)).toEqual([]);
+      await page.getByRole('button', { name: 'Delete the machine' }).click();
+      await page.getByLabel('Type default to confirm').fill('default');
+      await sure.click();
+      await page.getByRole('heading', { name: 'A cloud of your own' }).waitFor();
+    });
+  });
+  test('that has troubles says so first, with what to do', async () => {
+    await visit('trouble', { hash: '#/home' }, async (page) => {
+      await page.getByText('Make the disk larger in the settings.').waitFor();
+      expect(await page.locator('main p').first().textContent()).toContain(
+        'Kubernetes has not answered for 40 seconds',
+      );
+    });
+  });
+  test('that failed shows why, its last words and the way on', async () => {
+    await visit('failed', { hash: '#/home' }, async (page, fake) => {
+      await page.getByRole('heading', { name: 'Kubernetes did not get ready within 5 minutes' }).waitFor();
+      await page.getByText('bind: address already in use').waitFor();
+      await page.getByRole('button', { name: 'Start a rescue shell' }).click();
+      await page.waitForURL(/#\/home\/console/);
+      expect(paths(fake)).toEqual(['POST /machine/start']);
+    });
+  });
+  test('that boots slowly says so and shows the log of the step', async () => {
+    await visit('slow', { hash: '#/home' }, async (page) => {
+      await page.getByText('“Cluster API” takes longer than usual').waitFor();
+      await page
+        .getByRole('log', { name: 'What this step says' })
+        .getByText('bootstrap-roles not finished')
+        .waitFor();
+      await page.getByRole('button', { name: 'Serial log' }).waitFor();
+    });
+  });
+  test('opens its web desktop through a ticket', async () => {
+    await visit('running', { hash: '#/home' }, async (page, _, context) => {
+      const opened = context.waitForEvent('page');
+      await page.getByRole('button', { name: 'Open web desktop' }).click();
+      await (await opened).waitForURL(/ticket-was-opened/);
+    });
+  });
+  test('makes and deletes snapshots while it rests', async () => {
+    await visit('suspended', { hash: '#/home/snapshots' }, async (page, fake) => {
+      await page.getByRole('button', { name: 'Make a snapshot' }).click();
+      await page.getByRole('textbox', { name: 'Name' }).fill('no spaces');
+      await page.getByText('Use letters, digits').waitFor();
+      await page.getByRole('textbox', { name: 'Name' }).fill('calm');
+      await page.getByRole('dialog').getByRole('button', { name: 'Make a snapshot' }).click();
+      await page.getByText('calm', { exact: true }).waitFor();
+      await page.getByRole('button', { name: 'More: calm' }).click();
+      await page.getByRole('menuitem', { name: 'Delete' }).click();
+      await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+      await page.getByText('calm', { exact: true }).waitFor({ state: 'detached' });
+      expect(paths(fake)).toEqual(['POST /machine/snapshots', 'DELETE /machine/snapshots/calm']);
+    });
+  });
+  test('has a shell that answers, ends and opens again', async () => {
+    await visit('running', { hash: '#/home/shell' }, async (page) => {
+      const screen = page.locator('.xterm-rows');
+      await screen.getByText('root@walnut-alcove').waitFor();
+      await page.keyboard.type('hello\r');
+      await screen.getByText('you said: hello').waitFor();
+      await page.keyboard.type('exit\r');
+      await page.getByText('The shell ended with status 0').waitFor();
+      await page.getByRole('button', { name: 'Open again' }).click();
+      await screen.getByText('root@walnut-alcove').waitFor();
+    });
+  });
+  test('has logs that are searched, with an address that brings the search back', async () => {
+    await visit('running', { hash: '#/home/logs?source=kernel' }, async (page) => {
+      await page.getByText('400 lines').waitFor();
+      await page.getByRole('searchbox', { name: 'Find' }).fill('warning');
+      await page.getByText('10 lines').waitFor();
+      expect(page.url()).toContain('source=kernel&q=warning');
+      await page.reload();
+      await page.getByText('10 lines').waitFor();
+    });
+  });
+});
+
+describe('settings', () => {
+  test('a theme is saved at once and can be undone', async () => {
+    await visit('running', { hash: '#/settings' }, async (page, fake) => {
+      await page.getByText('Dark', { exact: true }).click();
+      await page.getByText('Saved').waitFor();
+      expect(fake.state.settings).toMatchObject({ theme: 'dark' });
+      await page.getByRole('button', { name: 'Undo' }).click();
+      await page.waitForFunction(() => document.documentElement.dataset['theme'] === 'light');
+      expect(fake.state.settings).toMatchObject({ theme: 'light' });
+    });
+  });
+  test('sizes are saved on request and wait for a restart', async () => {
+    await visit('running', { hash: '#/settings/machine', bootSpeed: 60 }, async (page, fake) => {
+      await settled(page);
+      expect(await page.getByRole('button', { name: 'Save' }).isDisabled()).toBe(true);
+      await page.getByRole('slider', { name: 'Processors' }).focus();
+      await page.keyboard.press('ArrowRight');
+      await page.getByRole('button', { name: 'Save' }).click();
+      await page.getByText('Waits for a restart: size').waitFor();
+      await page.getByRole('main').getByRole('button', { name: 'Restart' }).click();
+      await page.getByRole('dialog').getByRole('button', { name: 'Restart' }).click();
+      await page.getByText('Waits for a restart: size').waitFor({ state: 'detached' });
+      expect(paths(fake)).toEqual(['PATCH /settings', 'POST /machine/restart']);
+    });
+  });
+  test('the language changes everything', async () => {
+    await visit('running', { hash: '#/settings' }, async (page) => {
+      await page.getByRole('combobox', { name: 'Language' }).selectOption('zh');
+      await page.getByRole('heading', { name: '设置' }).waitFor();
+      await page.getByRole('link', { name: '主页' }).click();
+      await page.getByRole('heading', { name: '运行中' }).waitFor();
+    });
+  });
+});
+
+describe('the link to the supervisor', () => {
+  test('lost, it counts down and comes back by itself', async () => {
+    await visit('dead', {}, async (page, fake) => {
+      await page.getByRole('heading', { name: 'Alcove doesn’t answer' }).waitFor();
+      await page.getByText(/Trying again in \d+ seconds?/).waitFor();
+      fake.state.down = false;
+      await page.getByRole('button', { name: 'Try now' }).click();
+      await page.getByRole('heading', { name: 'Running' }).waitFor();
+    });
+  });
+  test('refused, it says how to get in and never shows “nothing”', async () => {
+    await visit('refused', { hash: '#/cluster/pods' }, async (page) => {
+      await page.getByRole('heading', { name: 'This browser isn’t signed in' }).waitFor();
+      await page.getByText('alcove open').waitFor();
+      expect(await page.getByText('No pods').count()).toBe(0);
+    });
+  });
+});
+
+describe('activity', () => {
+  test('a running task shows its progress and can be cancelled', async () => {
+    await visit('stopped', { hash: '#/activity', bootSpeed: 1 }, async (page, fake) => {
+      await page.getByRole('navigation', { name: 'Main' }).getByRole('button', { name: 'Start' }).click();
+      await page.getByRole('progressbar', { name: 'Start' }).waitFor();
+      await page.getByRole('button', { name: 'Cancel: Start' }).click();
+      await page.getByText('Cancelled').waitFor();
+      expect(paths(fake)[1]).toMatch(/POST \/tasks\/.*\/cancel/);
+    });
+  });
+  test('older lines of the operation log are read page by page', async () => {
+    await visit('many', { hash: '#/activity/operations' }, async (page) => {
+      await page.getByText('200 lines').waitFor();
+      await page.getByRole('button', { name: 'Show older' }).click();
+      await page.getByText('300 lines').waitFor();
+    });
+  });
+});

@@ -1,0 +1,140 @@
+// Pictures of every page: npm run shots, into the folder SHOTS. SHOTS_ONLY picks by name.
+import { mkdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { launch } from './browser.mjs';
+import { startFake } from './fake/server.mjs';
+
+const folder = process.env['SHOTS'] ?? join(tmpdir(), 'alcove-shots');
+const only = new RegExp(process.env['SHOTS_ONLY'] ?? '.');
+mkdirSync(folder, { recursive: true });
+
+const SIZES = { 720: [720, 520], 1280: [1280, 800], 1920: [1920, 1080] };
+const POD = 'default/photos-0';
+/** Name, scenario, address, and what is done before the picture. */
+const PAGES = [
+  ['wizard', 'absent', ''],
+  ['wizard-blocked', 'blocked', ''],
+  ['wizard-size', 'absent', '', (page) => page.getByRole('button', { name: /Continue|继续/ }).click()],
+  [
+    'wizard-you',
+    'absent',
+    '',
+    async (page) => {
+      for (let at = 0; at < 2; at += 1) await page.getByRole('button', { name: /Continue|继续/ }).click();
+    },
+  ],
+  [
+    'wizard-confirm',
+    'absent',
+    '',
+    async (page) => {
+      for (let at = 0; at < 3; at += 1) await page.getByRole('button', { name: /Continue|继续/ }).click();
+    },
+  ],
+  ['booting', 'booting', '#/home'],
+  ['slow', 'slow', '#/home'],
+  ['bootfail', 'bootfail', '#/home'],
+  ['failed', 'failed', '#/home'],
+  ['home', 'running', '#/home'],
+  ['home-trouble', 'trouble', '#/home'],
+  ['home-long', 'long', '#/home'],
+  ['suspended', 'suspended', '#/home'],
+  ['stopped', 'stopped', '#/home'],
+  ['snapshots', 'suspended', '#/home/snapshots'],
+  ['shell', 'running', '#/home/shell', (page) => page.locator('.xterm-rows').getByText('walnut').waitFor()],
+  ['logs', 'running', '#/home/logs?q=warning'],
+  ['console', 'running', '#/home/console'],
+  ['cluster', 'trouble', '#/cluster'],
+  ['nodes', 'running', '#/cluster/nodes/walnut-alcove'],
+  ['pods', 'trouble', '#/cluster/pods'],
+  ['pods-many', 'many', '#/cluster/pods'],
+  ['pods-long', 'long', '#/cluster/pods'],
+  ['pods-empty', 'empty', '#/cluster/pods'],
+  ['pod', 'trouble', `#/cluster/pods/${POD}`],
+  ['pod-logs', 'trouble', `#/cluster/pods/${POD}?tab=logs`],
+  ['events', 'trouble', '#/cluster/events'],
+  ['activity', 'running', '#/activity'],
+  ['operations', 'running', '#/activity/operations'],
+  ['settings', 'running', '#/settings'],
+  ['size', 'running', '#/settings/machine'],
+  ['about', 'running', '#/settings/about'],
+  ['refused', 'refused', ''],
+  ['dead', 'dead', ''],
+  ['palette', 'running', '#/home', (page) => page.keyboard.press('Control+k')],
+  [
+    'menu',
+    'running',
+    '#/home',
+    (page) =>
+      page
+        .getByRole('main')
+        .getByRole('button', { name: /More|更多/ })
+        .click(),
+  ],
+  [
+    'confirm',
+    'running',
+    '#/settings/machine',
+    (page) =>
+      page
+        .getByRole('main')
+        .getByRole('button', { name: /Delete the machine|删除云主机/ })
+        .click(),
+  ],
+];
+const DESKTOP = [
+  ['desktop', 'running', '', undefined],
+  ['desktop-about', 'running', '', (page) => page.getByRole('navigation').getByRole('button').click()],
+  ['desktop-long', 'long', '', undefined],
+  ['desktop-refused', 'refused', '', undefined],
+  ['desktop-dead', 'dead', '', undefined],
+];
+
+const browser = await launch();
+let count = 0;
+try {
+  for (const [app, list] of /** @type {const} */ ([
+    ['native', PAGES],
+    ['desktop', DESKTOP],
+  ])) {
+    for (const [name, scenario, hash, prepare] of list) {
+      for (const [size, [width, height]] of Object.entries(SIZES)) {
+        for (const theme of ['light', 'dark', 'contrast']) {
+          for (const language of ['en', 'zh']) {
+            const file = `${name}-${size}-${theme}-${language}`;
+            if (!only.test(file)) continue;
+            const fake = await startFake({ scenario, app, settings: { theme, language } });
+            const context = await browser.newContext({
+              viewport: { width, height },
+              colorScheme: theme === 'light' ? 'light' : 'dark',
+              contrast: theme === 'contrast' ? 'more' : 'no-preference',
+              locale: language === 'zh' ? 'zh-CN' : 'en-GB',
+              reducedMotion: 'reduce',
+            });
+            await context.addInitScript((look) => localStorage.setItem('alcove.look', JSON.stringify(look)), {
+              theme,
+              language,
+            });
+            const page = await context.newPage();
+            await page.goto(`${fake.url}/${hash}`);
+            await page.locator('h1, h2').first().waitFor();
+            // Pages that read something draw a skeleton first: it goes when everything was answered.
+            await page
+              .waitForFunction(() => !document.querySelector('.skeleton'), null, { timeout: 5000 })
+              .catch(() => undefined);
+            if (prepare) await prepare(page);
+            await page.waitForTimeout(name.startsWith('home') ? 1200 : 350);
+            await page.screenshot({ path: join(folder, `${file}.png`) });
+            await context.close();
+            await fake.close();
+            count += 1;
+          }
+        }
+      }
+    }
+  }
+} finally {
+  await browser.close();
+}
+console.log(`${count} pictures in ${folder}`);

@@ -1,0 +1,118 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { BootReport, Machine } from '../../packages/api/src';
+import { setLanguage } from '../../packages/i18n/src';
+import { errorWords } from '../../apps/native/src/errors';
+import {
+  bootShare,
+  bootSteps,
+  machineTone,
+  mainAction,
+  slow,
+  stateWords,
+} from '../../apps/native/src/machine';
+import * as data from '../fake/data.mjs';
+
+beforeEach(() => setLanguage('en'));
+
+const machine = (part: Partial<Machine>): Machine =>
+  ({
+    phase: 'running',
+    conditions: [],
+    guest: data.guest(false),
+    capabilities: data.capabilities,
+    ...part,
+  }) as Machine;
+const boot = (ms: number, options = {}) => data.boot(ms, options) as BootReport;
+
+describe('the state in words', () => {
+  test('running, with all well', () => {
+    expect(stateWords(machine({}), { total: 5, well: 5 })).toBe(
+      '5 pods, 1.4 GB of memory in use, up 2 h 10 min.',
+    );
+  });
+  test('running, with something amiss, says that first', () => {
+    const words = stateWords(machine({ conditions: data.conditions(true) as Machine['conditions'] }), null);
+    expect(words).toBe('Running, but Kubernetes has not answered for 40 seconds.');
+  });
+  test('each phase has words, a shape and the action that fits', () => {
+    for (const [phase, tone, action] of [
+      ['running', 'good', 'suspend'],
+      ['suspended', 'idle', 'resume'],
+      ['stopped', 'idle', 'start'],
+      ['failed', 'failed', 'start'],
+      ['starting', 'busy', 'stop'],
+      ['suspending', 'busy', null],
+      ['stopping', 'busy', null],
+    ] as const) {
+      const one = machine({ phase });
+      expect(stateWords(one, null)).not.toBe('');
+      expect(machineTone(one)).toBe(tone);
+      expect(mainAction(one)).toBe(action);
+    }
+  });
+  test('a provider that can’t suspend offers to shut down', () => {
+    expect(mainAction(machine({ capabilities: { ...data.capabilities, suspend: false } }))).toBe('stop');
+  });
+});
+
+describe('the boot', () => {
+  test('times run on while a step runs', () => {
+    const steps = bootSteps(boot(11_400), 12_400);
+    expect(steps.find(({ name }) => name === 'kernel')).toMatchObject({ state: 'done', time: '0.9 s' });
+    expect(steps.find(({ name }) => name === 'apiserver')).toMatchObject({
+      state: 'running',
+      time: '6.0 s',
+      slow: false,
+    });
+    expect(steps.find(({ name }) => name === 'platform')).toMatchObject({
+      state: 'waiting',
+      time: 'about 3.6 s',
+    });
+  });
+  test('the running step shows its last line, the failed one its reason', () => {
+    expect(bootSteps(boot(11_400), 11_400).find(({ state }) => state === 'running')?.note).toContain(
+      'bootstrap-roles',
+    );
+    const failed = bootSteps(boot(96_000, { failed: 'apiserver' }), 96_000).find(
+      ({ state }) => state === 'failed',
+    );
+    expect(failed?.note).toContain('within 90 s');
+  });
+  test('a step is slow against its own past', () => {
+    const step = boot(71_000, { stuck: 'apiserver' }).steps.find(({ name }) => name === 'apiserver');
+    expect(step && slow(step, 71_000)).toBe(true);
+    expect(step && slow(step, 15_000)).toBe(false);
+  });
+  test('progress follows the estimate, else the steps, and never says done too early', () => {
+    expect(bootShare(boot(13_000), 13_000)).toBeCloseTo(0.5);
+    expect(bootShare(boot(71_000, { stuck: 'node' }), 71_000)).toBe(0.97);
+    expect(bootShare(boot(3000, { estimate: null }), 3000)).toBeCloseTo(3 / 14);
+    expect(bootShare(boot(30_000), 30_000)).toBe(1);
+  });
+  test('a step that the catalogue doesn’t know keeps its own name', () => {
+    const report = boot(100);
+    expect(bootSteps({ ...report, steps: [{ ...report.steps[0]!, name: 'new_step' }] }, 100)[0]?.title).toBe(
+      'new_step',
+    );
+  });
+});
+
+describe('errors', () => {
+  const error = { code: 'disk_full', message: 'No space is left in /data', hint: 'Free 1 GB.' } as const;
+  test('the supervisor’s words come first', () => {
+    expect(errorWords(error)).toEqual({ title: 'No space is left in /data', text: '', hint: 'Free 1 GB.' });
+  });
+  test('in another language what it means stands before them', () => {
+    setLanguage('zh');
+    expect(errorWords(error)).toEqual({
+      title: '磁盘空间不足',
+      text: 'No space is left in /data',
+      hint: 'Free 1 GB.',
+    });
+  });
+  test('an answer without words is told by its code', () => {
+    expect(errorWords({ code: 'forbidden', message: 'HTTP 403', hint: '' }).title).toBe(
+      'You may not do this',
+    );
+  });
+});
