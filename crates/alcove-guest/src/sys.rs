@@ -25,6 +25,24 @@ pub fn grow_btrfs(mounted: BorrowedFd<'_>) -> io::Result<()> {
     btrfs_ioctl(mounted, RESIZE, c"max")
 }
 
+/// Files that are made in the folder from now on are overwritten in place (`chattr +C`).
+///
+/// # Errors
+/// What the kernel says.
+pub fn disable_copy_on_write(folder: BorrowedFd<'_>) -> io::Result<()> {
+    const NO_COPY_ON_WRITE: libc::c_int = 0x0080_0000;
+    let mut flags: libc::c_int = 0;
+    // SAFETY: both requests read or write one int, which outlives the calls.
+    unsafe {
+        check(libc::ioctl(folder.as_raw_fd(), libc::FS_IOC_GETFLAGS, &raw mut flags))?;
+        if flags & NO_COPY_ON_WRITE != 0 {
+            return Ok(());
+        }
+        flags |= NO_COPY_ON_WRITE;
+        check(libc::ioctl(folder.as_raw_fd(), libc::FS_IOC_SETFLAGS, &raw const flags))
+    }
+}
+
 /// `struct btrfs_ioctl_vol_args`.
 #[repr(C)]
 struct VolumeArgs {
@@ -194,15 +212,13 @@ pub fn inside_root<'c>(command: &'c mut std::process::Command, root: &CStr) -> &
     }
 }
 
-/// The descriptor that the process was started with under this number, if it is open.
-#[must_use]
-pub fn inherited_fd(number: i32) -> Option<OwnedFd> {
-    // SAFETY: asks about a number only.
-    if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
-        return None;
-    }
-    // SAFETY: open, as was just seen, and given to this process to own.
-    Some(unsafe { OwnedFd::from_raw_fd(number) })
+/// A file whose readiness the runtime watches.
+///
+/// # Errors
+/// When the runtime can't watch it.
+pub fn watched(file: std::fs::File) -> io::Result<tokio::io::unix::AsyncFd<std::fs::File>> {
+    // SAFETY: a `File` keeps one descriptor open until it is dropped, and always tells the same one.
+    Ok(unsafe { tokio::io::unix::AsyncFd::register(file) }?)
 }
 
 fn inet_socket() -> io::Result<OwnedFd> {

@@ -132,6 +132,7 @@ fn make_file_system(device: &Path, root: &Path) -> Result<(), Failure> {
         .stderr(Stdio::piped())
         .output()
         .step(STEP, "mkfs.btrfs can't be run")?;
+    let _ = rustix::mount::unmount(root.join("dev"), rustix::mount::UnmountFlags::DETACH);
     if output.status.success() {
         return Ok(());
     }

@@ -3,11 +3,15 @@
 use std::{
     fs,
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, symlink},
+    os::{
+        fd::AsFd,
+        unix::fs::{OpenOptionsExt, PermissionsExt, symlink},
+    },
     path::Path,
     time::Duration,
 };
 
+use alcove_guest::{kubernetes_config, sys};
 use alcove_types::guest::MachineCredentials;
 use rustix::{
     fs::Mode,
@@ -16,7 +20,7 @@ use rustix::{
 
 use crate::{
     data_disk,
-    failure::{Context, Failure},
+    failure::{self, Context, Failure},
 };
 
 const STEP: &str = "initrd";
@@ -83,6 +87,42 @@ pub(crate) fn furnish(root: &Path, machine: Option<&MachineCredentials>) -> Resu
     }
     if let Some(machine) = machine {
         identify(&etc, machine).step(STEP, "the machine's name can't be written")?;
+        configure_kubernetes(root, machine).step(STEP, "the configuration of Kubernetes can't be written")?;
+    }
+    make_var(&root.join("var")).step(STEP, "the folders of /var can't be made")
+}
+
+/// Kubernetes can start as soon as systemd does: nothing is left for it to wait for.
+fn configure_kubernetes(root: &Path, machine: &MachineCredentials) -> io::Result<()> {
+    let about = fs::read(root.join("usr/lib/alcove/image.json")).unwrap_or_default();
+    let about: serde_json::Value = serde_json::from_slice(&about).unwrap_or_default();
+    let distribution = about["kubernetes"]["distribution"].as_str().unwrap_or_default();
+    let config = kubernetes_config::render(&machine.kubernetes.token, &machine.hostname, distribution);
+    let path = root.join("etc").join(kubernetes_config::PATH);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder.join("config.yaml.d"))?;
+    }
+    let new = path.with_extension("new");
+    write_file(&new, &config, 0o600)?;
+    fs::rename(new, path)
+}
+
+/// What programs expect to find in `/var`. The rest makes its folders itself.
+fn make_var(var: &Path) -> io::Result<()> {
+    for folder in ["cache", "lib", "log/journal", "spool", "tmp"] {
+        fs::create_dir_all(var.join(folder))?;
+    }
+    fs::set_permissions(var.join("tmp"), fs::Permissions::from_mode(0o1777))?;
+    for (name, target) in [("run", "/run"), ("lock", "/run/lock")] {
+        match symlink(target, var.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    fs::create_dir_all("/run/lock")?;
+    // The journal is written all the time and checks itself: copies of every block would only cost.
+    if let Err(error) = sys::disable_copy_on_write(fs::File::open(var.join("log/journal"))?.as_fd()) {
+        failure::say(&format!("copy-on-write stays on for the journal: {error}"));
     }
     Ok(())
 }

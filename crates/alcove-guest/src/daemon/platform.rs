@@ -1,0 +1,109 @@
+//! Handing the platform's manifests to Kubernetes, with what belongs to this machine filled in.
+
+use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+
+use alcove_types::guest::MachineCredentials;
+use anyhow::{Context, Result, ensure};
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::images::About;
+
+const TEMPLATES: &str = "/usr/lib/alcove/platform";
+const MANIFESTS: &str = "/var/lib/rancher/k3s/server/manifests";
+const MANIFEST: &str = "alcove-platform.yaml";
+const IMAGE: &str = "alcove.local/platformd:";
+
+/// Writes the platform's manifests where Kubernetes applies them from. Nothing is written when nothing has changed.
+pub(super) fn install(machine: &MachineCredentials) -> Result<()> {
+    let about = About::read();
+    let Some(image) = about.containers.iter().find(|reference| reference.starts_with(IMAGE)) else {
+        return Ok(());
+    };
+    let manifest = render(&templates(Path::new(TEMPLATES))?, machine, image)?;
+    let path = Path::new(MANIFESTS).join(MANIFEST);
+    if fs::read(&path).is_ok_and(|there| there == manifest.as_bytes()) {
+        return Ok(());
+    }
+    fs::create_dir_all(MANIFESTS).with_context(|| format!("{MANIFESTS} can't be made"))?;
+    // Not among the manifests before it is whole: Kubernetes watches that folder.
+    let new = Path::new(MANIFESTS).join(format!(".{MANIFEST}.new"));
+    let _ = fs::remove_file(&new);
+    let mut file = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new)?;
+    file.write_all(manifest.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, &path)?;
+    Ok(())
+}
+
+fn templates(folder: &Path) -> Result<String> {
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .with_context(|| format!("{} can't be read", folder.display()))?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "yaml"))
+        .collect();
+    files.sort();
+    let texts = files.iter().map(fs::read_to_string).collect::<std::io::Result<Vec<_>>>()?;
+    Ok(texts.join("\n---\n"))
+}
+
+/// Fills in `@NAME@` marks. Values are base64, a reference of ours, or JSON strings, so none of them can break out of
+/// its place in the YAML.
+fn render(template: &str, machine: &MachineCredentials, image: &str) -> Result<String> {
+    let key = decode_hex(&machine.identity_key).context("the identity key is damaged")?;
+    ensure!(key.len() == 32, "the identity key is damaged");
+    let text = |text: &str| serde_json::to_string(text);
+    let filled = template
+        .replace("@IDENTITY_KEY@", &STANDARD.encode(key))
+        .replace("@PLATFORM_IMAGE@", image)
+        .replace("@ACCOUNT_NAME@", &text(&machine.account.name)?)
+        .replace("@ACCOUNT_DISPLAY_NAME@", &text(&machine.account.display_name)?);
+    Ok(filled)
+}
+
+fn decode_hex(text: &str) -> Option<Vec<u8>> {
+    if !text.is_ascii() || text.len() % 2 != 0 {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(name: &str, key: &str) -> MachineCredentials {
+        serde_json::from_value(serde_json::json!({
+            "schema": 1, "instance": "default", "hostname": "alcove", "machine_id": "",
+            "door": {"ca_cert": "", "server_cert": "", "server_key": ""}, "kubernetes": {"token": ""},
+            "identity_key": key, "unix_time_ns": 0, "account": {"name": "owner", "display_name": name}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn marks_are_filled_in() {
+        let template = "image: @PLATFORM_IMAGE@\nkey: @IDENTITY_KEY@\nname: @ACCOUNT_DISPLAY_NAME@\n";
+        let manifest = render(template, &machine("A \"B\"\nevil: true", &"00".repeat(32)), "alcove.local/platformd:1");
+        let manifest = manifest.unwrap();
+        assert!(manifest.contains("image: alcove.local/platformd:1\n"));
+        assert!(manifest.contains("key: AAAA"));
+        assert_eq!(manifest.lines().count(), 3, "{manifest}");
+    }
+
+    #[test]
+    fn a_damaged_key_is_refused() {
+        for key in ["", "00", "zz", &"é".repeat(32)] {
+            assert!(render("", &machine("A", key), "i").is_err());
+        }
+    }
+
+    #[test]
+    fn templates_are_joined_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [("2.yaml", "b: 1"), ("1.yaml", "a: 1"), ("notes.md", "no")] {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        assert_eq!(templates(folder.path()).unwrap(), "a: 1\n---\nb: 1");
+    }
+}
