@@ -180,6 +180,11 @@ impl Qmp {
         *self.closed.borrow()
     }
 
+    /// Turns true when the connection is gone.
+    pub(crate) fn closing(&self) -> watch::Receiver<bool> {
+        self.closed.clone()
+    }
+
     /// Returns when the connection is gone.
     pub async fn closed(&self) {
         let mut closed = self.closed.clone();

@@ -92,10 +92,17 @@ impl Watch {
     /// is dropped, the socket is free for another one.
     fn follow(self: &Arc<Self>, qmp: &Arc<Qmp>) {
         let mut events = qmp.events();
+        let mut closed = qmp.closing();
         let weak = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
-                match events.recv().await {
+                let event = tokio::select! {
+                    // What QEMU said last comes before its end.
+                    biased;
+                    event = events.recv() => event,
+                    _ = closed.wait_for(|c| *c) => break,
+                };
+                match event {
                     Ok(event) => {
                         let Some(watch) = weak.upgrade() else { return };
                         if let Some(event) = translate(&event) {
