@@ -16,7 +16,15 @@ use crate::{MachineError, Result};
 /// A lock that goes with the process that holds it, however that dies.
 #[derive(Debug)]
 pub struct FileLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // Closing alone is not enough: a child that another thread is just starting has the file open, too, until it
+        // becomes its program.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl FileLock {
@@ -31,7 +39,7 @@ impl FileLock {
             .open(path)
             .map_err(|e| MachineError::io("can't open", path, e))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(Errno::WOULDBLOCK) => Err(MachineError::Busy),
             Err(e) => Err(MachineError::io("can't lock", path, e.into())),
         }

@@ -331,7 +331,7 @@ async fn damaged_states_are_named_and_left_behind() {
         damage(&bench.layout.state());
         let found = reason(&bench, &provider).await;
         assert!(format!("{found:?}").starts_with(expected), "{found:?}");
-        assert_eq!(provider.observe().await.unwrap().power, Power::Off);
+        assert!(!matches!(provider.observe().await.unwrap().power, Power::On(_)));
         assert!(matches!(provider.state(&bench.spec, &bench.image).await.unwrap(), Some(Validity::Discard(_))));
         starts_cold(&bench, &provider).await;
     }

@@ -42,8 +42,8 @@ fn wrong_state<T: std::fmt::Debug>(result: Result<T, MachineError>) {
 /// A machine's whole life, every step seen through a fresh provider too.
 pub async fn whole_life(subject: &impl Subject) {
     let (spec, image) = (subject.spec(), subject.image());
-    let provider = subject.provider();
-    let provider = provider.as_ref();
+    let supervisor = subject.provider();
+    let provider = supervisor.as_ref();
 
     // Nothing is there, and nothing that needs a machine works.
     assert_eq!(provider.observe().await.unwrap().power, Power::Absent);
@@ -75,9 +75,13 @@ pub async fn whole_life(subject: &impl Subject) {
     wrong_state(provider.snapshot(&SnapshotRequest { name: "no".into(), note: String::new() }, image).await);
     provider.prepare(spec, image).await.unwrap();
 
-    if provider.capabilities().suspend {
+    // A supervisor that is killed lets go of its connection; the next one takes over.
+    drop(supervisor);
+    if subject.provider().capabilities().suspend {
         suspend_and_resume(subject, count).await;
     }
+    let supervisor = subject.provider();
+    let provider = supervisor.as_ref();
     if provider.capabilities().grow_disk {
         let more = spec.setup.disk_bytes + (64 << 20);
         provider.grow_disk(more).await.unwrap();
@@ -97,9 +101,11 @@ pub async fn whole_life(subject: &impl Subject) {
     assert!(off(provider).await);
     exited(&mut events).await;
 
-    if provider.capabilities().snapshot {
+    drop(supervisor);
+    if subject.provider().capabilities().snapshot {
         snapshots(subject).await;
     }
+    let provider = subject.provider();
     provider.destroy().await.unwrap();
     provider.destroy().await.unwrap();
     assert_eq!(provider.observe().await.unwrap().power, Power::Absent);
@@ -120,8 +126,8 @@ async fn exited(events: &mut tokio::sync::broadcast::Receiver<ProviderEvent>) ->
 async fn suspend_and_resume(subject: &impl Subject, count: u64) {
     let (spec, image) = (subject.spec(), subject.image());
     // A fresh provider adopts the machine that an earlier one started.
-    let fresh = subject.provider();
-    let fresh = fresh.as_ref();
+    let supervisor = subject.provider();
+    let fresh = supervisor.as_ref();
     let mut events = fresh.events().await.unwrap();
     let suspended = fresh.suspend().await.unwrap();
     assert!(suspended.bytes > 0);
@@ -131,6 +137,7 @@ async fn suspend_and_resume(subject: &impl Subject, count: u64) {
     assert!(matches!(fresh.state(spec, image).await.unwrap(), Some(Validity::Usable(_))));
     wrong_state(fresh.grow_disk(spec.setup.disk_bytes + (1 << 30)).await);
     fresh.prepare(spec, image).await.unwrap();
+    drop(supervisor);
 
     // Another one resumes it: the guest goes on counting where it was.
     let other = subject.provider();
