@@ -178,6 +178,20 @@ impl Client {
         }
     }
 
+    /// Passes somebody else's request on, as a proxy does: nothing is added but who we are, nothing is waited for, and
+    /// the connection can be upgraded.
+    ///
+    /// # Errors
+    /// When the supervisor can't be reached.
+    pub async fn forward<B>(&self, request: http::Request<B>) -> Result<Response<Incoming>, ApiError>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.place.forward(request).await
+    }
+
     /// Opens a stream of text, such as a log; it ends when the supervisor ends it, or when it is dropped.
     ///
     /// # Errors

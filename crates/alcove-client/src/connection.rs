@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, path::PathBuf, pin::Pin, time::Duration};
 
 use alcove_types::ApiError;
 use bytes::Bytes;
-use http::{Method, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -100,6 +100,32 @@ impl Place {
         tokio::spawn(connection.with_upgrades());
         sender.send_request(request).await.map_err(|e| SendError::Lost(errors::broken(e)))
     }
+}
+
+impl Place {
+    /// Sends a request that was made elsewhere.
+    pub(crate) async fn forward<B>(&self, mut request: Request<B>) -> Result<Response<Incoming>, ApiError>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let headers = request.headers_mut();
+        headers.remove(header::AUTHORIZATION);
+        headers.insert(header::HOST, value(&self.host())?);
+        if let Some(authorization) = self.authorization() {
+            headers.insert(header::AUTHORIZATION, value(&authorization)?);
+        }
+        let stream = self.open().await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(errors::broken)?;
+        tokio::spawn(connection.with_upgrades());
+        sender.send_request(request).await.map_err(errors::broken)
+    }
+}
+
+fn value(text: &str) -> Result<HeaderValue, ApiError> {
+    HeaderValue::from_str(text).map_err(|e| errors::broken(format!("the token can't be sent: {e}")))
 }
 
 /// Why there is no answer.

@@ -3,7 +3,7 @@
 use alcove_types::host::{Check, CheckStatus};
 
 use crate::{
-    HostSnapshot, Kvm, OLDEST_QEMU, gib,
+    HostSnapshot, Kvm, Qemu, gib,
     proposal::{LEAST_CPUS, LEAST_DISK, LEAST_MEMORY, most_memory},
 };
 
@@ -58,45 +58,10 @@ fn virtualisation(host: &HostSnapshot) -> Check {
 
 fn qemu(host: &HostSnapshot) -> Check {
     let found = match &host.qemu {
-        None => fail("QEMU is not installed", install(host)),
-        Some(qemu) => match qemu.version {
-            None => fail(format!("{} does not run", qemu.path.display()), install(host)),
-            Some(version) if version < OLDEST_QEMU => fail(
-                format!("QEMU {version} is too old, {}.{} or newer is needed", OLDEST_QEMU.0, OLDEST_QEMU.1),
-                install(host),
-            ),
-            Some(version) if !host.qemu_img => {
-                fail(format!("QEMU {version} is there, but qemu-img, which makes disks, is not"), install(host))
-            }
-            Some(version) => ok(format!("QEMU {version} at {}", qemu.path.display())),
-        },
+        Qemu::Found { path, version } => ok(format!("QEMU {version} at {}", path.display())),
+        Qemu::Unusable { message, hint } => fail(message, hint),
     };
     check("qemu", "QEMU", found)
-}
-
-/// How QEMU comes onto this system.
-fn install(host: &HostSnapshot) -> String {
-    match (host.os_id.as_str(), host.os_version.as_str()) {
-        ("debian", "12") => "Debian 12 has it in its backports: add `deb http://deb.debian.org/debian \
-                             bookworm-backports main` to your sources, then run `sudo apt update` and `sudo apt install \
-                             -t bookworm-backports qemu-system-x86 qemu-utils`."
-            .to_owned(),
-        ("ubuntu", "22.04") => "Ubuntu 22.04 has only an older one: upgrade to 24.04, or install a newer QEMU and name \
-                                it in ALCOVE_QEMU."
-            .to_owned(),
-        ("debian" | "ubuntu" | "linuxmint" | "pop", _) => {
-            "Run `sudo apt install qemu-system-x86 qemu-utils`.".to_owned()
-        }
-        ("fedora" | "rhel" | "centos" | "rocky" | "almalinux", _) => {
-            "Run `sudo dnf install qemu-system-x86-core qemu-img`.".to_owned()
-        }
-        ("arch" | "manjaro", _) => "Run `sudo pacman -S qemu-base qemu-img`.".to_owned(),
-        (id, _) if id.contains("suse") => "Run `sudo zypper install qemu-x86 qemu-tools`.".to_owned(),
-        _ => format!(
-            "Install QEMU {}.{} or newer with qemu-img, or name its executable in ALCOVE_QEMU.",
-            OLDEST_QEMU.0, OLDEST_QEMU.1
-        ),
-    }
 }
 
 fn memory(host: &HostSnapshot) -> Check {

@@ -6,7 +6,6 @@
 
 mod checks;
 mod proposal;
-mod qemu;
 mod snapshot;
 
 use std::path::Path;
@@ -18,8 +17,7 @@ use alcove_types::{
 
 pub use checks::checks_of;
 pub use proposal::proposal_of;
-pub use qemu::{OLDEST_QEMU, QemuVersion};
-pub use snapshot::{FoundQemu, HostSnapshot, Kvm};
+pub use snapshot::{HostSnapshot, Kvm, Qemu};
 
 /// Facts about this host. `data_folder` is where machines are kept; it need not be there yet.
 #[must_use]

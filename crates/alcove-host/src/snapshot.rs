@@ -4,14 +4,14 @@ use std::{
     env, fs, io,
     net::TcpListener,
     path::{Path, PathBuf},
+    thread,
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use alcove_machine::qemu::version;
 use alcove_types::host::HostFacts;
 use serde::{Deserialize, Serialize};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
-
-use crate::qemu::{self, QemuVersion};
 
 /// A look at a host. Can be written down and read back, so that a person's report becomes a test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,10 +46,8 @@ pub struct HostSnapshot {
     pub disk_free_bytes: Option<u64>,
     /// Why files can't be written there, when they can't.
     pub folder_problem: Option<String>,
-    /// QEMU.
-    pub qemu: Option<FoundQemu>,
-    /// Whether qemu-img, which makes disks, was found.
-    pub qemu_img: bool,
+    /// QEMU with its disk tool.
+    pub qemu: Qemu,
     /// Why no port on loopback can be listened on, when none can.
     pub loopback_problem: Option<String>,
     /// The clock, seconds since 1970.
@@ -70,13 +68,24 @@ pub enum Kvm {
     Opens,
 }
 
-/// A QEMU that was found.
+/// QEMU with its disk tool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FoundQemu {
-    /// Where.
-    pub path: PathBuf,
-    /// Its version; absent when it does not run.
-    pub version: Option<QemuVersion>,
+#[serde(rename_all = "snake_case")]
+pub enum Qemu {
+    /// One that can be used.
+    Found {
+        /// The executable.
+        path: PathBuf,
+        /// Its version.
+        version: String,
+    },
+    /// None that can be used.
+    Unusable {
+        /// Why.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
 }
 
 impl HostSnapshot {
@@ -112,8 +121,7 @@ impl HostSnapshot {
             data_folder: data_folder.to_owned(),
             disk_free_bytes: disk_free(data_folder),
             folder_problem: folder_problem(data_folder),
-            qemu: qemu::find().map(|path| FoundQemu { version: qemu::version(&path), path }),
-            qemu_img: qemu::on_path("qemu-img").is_some(),
+            qemu: qemu(),
             loopback_problem: TcpListener::bind(("127.0.0.1", 0)).err().map(|e| e.to_string()),
             unix_time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
             clock_synchronised: Path::new("/run/systemd/timesync")
@@ -136,7 +144,10 @@ impl HostSnapshot {
             memory_available_bytes: self.memory_available_bytes,
             disk_free_bytes: self.disk_free_bytes.unwrap_or(0),
             data_folder: self.data_folder.display().to_string(),
-            qemu: self.qemu.as_ref().and_then(|q| q.version).map(|v| v.to_string()),
+            qemu: match &self.qemu {
+                Qemu::Found { version, .. } => Some(version.clone()),
+                Qemu::Unusable { .. } => None,
+            },
             secrets: "file".to_owned(),
         }
     }
@@ -157,6 +168,25 @@ fn virtualises(cpuinfo: &str) -> bool {
         .lines()
         .filter_map(|line| line.strip_prefix("flags")?.split_once(':'))
         .any(|(_, flags)| flags.split_whitespace().any(|flag| flag == "vmx" || flag == "svm"))
+}
+
+/// Finds QEMU as the machine does. On a thread of its own: whoever asks may be inside an event loop, where another one
+/// can't be waited for.
+fn qemu() -> Qemu {
+    let unusable = |message: String, hint: String| Qemu::Unusable { message, hint };
+    let asked = thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok::<_, io::Error>(runtime.block_on(version::find(None)))
+    });
+    match asked.join() {
+        Ok(Ok(Ok(found))) => Qemu::Found { path: found.qemu, version: found.version },
+        Ok(Ok(Err(error))) => {
+            let error = error.api();
+            unusable(error.message, error.hint)
+        }
+        Ok(Err(error)) => unusable(format!("QEMU could not be asked for its version ({error})"), version::hint()),
+        Err(_) => unusable("QEMU could not be asked for its version".to_owned(), version::hint()),
+    }
 }
 
 fn kvm() -> Kvm {

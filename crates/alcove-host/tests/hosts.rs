@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use alcove_host::{HostSnapshot, Kvm, checks_of, proposal_of};
+use alcove_host::{HostSnapshot, Kvm, Qemu, checks_of, proposal_of};
 use alcove_types::host::CheckStatus;
 
 const GIB: u64 = 1 << 30;
@@ -59,30 +59,13 @@ fn every_kind_of_virtualisation_has_its_hint() {
 }
 
 #[test]
-fn qemu_missing_too_old_or_broken() {
-    let mut host = HostSnapshot { qemu: None, ..desktop() };
-    for (id, version, word) in [
-        ("debian", "12", "backports"),
-        ("debian", "13", "apt install"),
-        ("ubuntu", "22.04", "24.04"),
-        ("ubuntu", "24.04", "apt install"),
-        ("fedora", "42", "dnf"),
-        ("opensuse-tumbleweed", "", "zypper"),
-        ("void", "", "ALCOVE_QEMU"),
-    ] {
-        host.os_id = id.into();
-        host.os_version = version.into();
-        let (status, message, hint) = found(&host, "qemu");
-        assert_eq!((status, message.as_str()), (CheckStatus::Fail, "QEMU is not installed"));
-        assert!(hint.contains(word), "{id}: {hint}");
-    }
-    let mut host = desktop();
-    host.qemu.as_mut().unwrap().version = Some("7.2.9".parse().unwrap());
-    assert_eq!(found(&host, "qemu").1, "QEMU 7.2.9 is too old, 8.2 or newer is needed");
-    host.qemu.as_mut().unwrap().version = None;
-    assert_eq!(found(&host, "qemu").1, "/usr/bin/qemu-system-x86_64 does not run");
-    let host = HostSnapshot { qemu_img: false, ..desktop() };
-    assert_eq!(found(&host, "qemu").0, CheckStatus::Fail);
+fn a_qemu_that_can_not_be_used_is_quoted() {
+    let qemu = Qemu::Unusable { message: "QEMU is not installed".into(), hint: "Install it.".into() };
+    let host = HostSnapshot { qemu, ..desktop() };
+    let expected = (CheckStatus::Fail, "QEMU is not installed".to_owned(), "Install it.".to_owned());
+    assert_eq!(found(&host, "qemu"), expected);
+    assert_eq!(host.facts().qemu, None);
+    assert_eq!(desktop().facts().qemu.as_deref(), Some("10.0.2"));
 }
 
 #[test]

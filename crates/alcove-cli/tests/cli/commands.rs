@@ -1,6 +1,6 @@
 //! The commands against a stand-in for the supervisor: words, JSON, exit codes.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::fs;
 
 use crate::support::{Ran, Reply, Supervisor, machine, task, version, without_machine};
 use serde_json::{Value, json};
@@ -263,24 +263,67 @@ async fn a_command_in_the_machine_passes_its_exit_code_on() {
 }
 
 #[tokio::test]
-async fn kubectl_gets_a_private_kubeconfig_and_keeps_its_exit_code() {
+async fn kubectl_gets_a_way_of_its_own_and_keeps_its_exit_code() {
     let supervisor = Supervisor::listening();
-    let endpoint = json!({"pid": 1, "port": 4000, "token": "s3cret"});
-    fs::write(supervisor.layout.endpoint_json(), endpoint.to_string()).unwrap();
-    let executable = supervisor.installed(&[("kubectl", "echo \"$@\"; cat \"$KUBECONFIG\"; exit 9")]);
+    supervisor.route("GET /kubernetes/api/v1/pods", Reply::Json(200, json!({"kind": "PodList", "items": []})));
+    let script = "echo \"$@\"; stat -c %a \"$KUBECONFIG\"; echo \"$KUBECONFIG\"; cat \"$KUBECONFIG\"; exit 9";
+    let executable = supervisor.installed(&[("kubectl", script)]);
     for arguments in
         [&["kubectl", "--", "get", "pods", "-A", "--json"][..], &["kubectl", "get", "pods", "-A", "--json"]]
     {
         let ran = Ran::from(supervisor.command_at(&executable, arguments).output().await.unwrap());
-        assert_eq!(ran.code, 9, "{ran:?}");
-        let (said, config) = ran.out.split_once('\n').unwrap();
-        assert_eq!(said, "get pods -A --json");
-        let config: Value = serde_json::from_str(config).unwrap();
-        assert_eq!(config["clusters"][0]["cluster"]["server"], "http://127.0.0.1:4000/kubernetes");
-        assert_eq!(config["users"][0]["user"]["token"], "s3cret");
+        assert_eq!((ran.code, ran.err.as_str()), (9, ""), "{ran:?}");
+        let lines: Vec<&str> = ran.out.lines().collect();
+        assert_eq!(lines[..2], ["get pods -A --json", "600"]);
+        assert!(!std::path::Path::new(lines[2]).exists(), "it is gone with the command");
+        let config: Value = serde_json::from_str(lines[3]).unwrap();
+        let server = config["clusters"][0]["cluster"]["server"].as_str().unwrap();
+        assert!(server.starts_with("https://127.0.0.1:"), "{server}");
     }
-    let mode = fs::metadata(supervisor.layout.runtime().join("kubeconfig")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+}
+
+/// kubectl itself where it is installed: its TLS, its token, its raw requests.
+#[tokio::test]
+async fn a_real_kubectl_comes_through() {
+    let Some(kubectl) = std::env::var_os("PATH")
+        .and_then(|path| std::env::split_paths(&path).map(|folder| folder.join("kubectl")).find(|file| file.is_file()))
+    else {
+        assert!(std::env::var_os("ALCOVE_TEST_NEEDS_KUBECTL").is_none(), "kubectl is not installed");
+        return;
+    };
+    let supervisor = Supervisor::listening();
+    let refusal =
+        json!({"code": "kubernetes_unreachable", "message": "Kubernetes is starting", "hint": "Wait a little."});
+    supervisor
+        .route(
+            "GET /kubernetes/version",
+            Reply::Json(200, json!({"major": "1", "minor": "36", "gitVersion": "v1.36.3"})),
+        )
+        .route("GET /kubernetes/healthz", Reply::Json(503, refusal));
+    let run = async |arguments: &[&str]| {
+        let mut command = supervisor.command(arguments);
+        command.env("PATH", kubectl.parent().unwrap()).env("HOME", supervisor.home.path());
+        Ran::from(command.output().await.unwrap())
+    };
+    let ran = run(&["kubectl", "get", "--raw", "/version"]).await;
+    assert_eq!((ran.code, &ran.json()["gitVersion"]), (0, &json!("v1.36.3")), "{ran:?}");
+    let seen = supervisor.seen();
+    assert!(seen.iter().all(|s| !s.headers.contains_key("authorization")), "its token ends at this command");
+    let ran = run(&["kubectl", "get", "--raw", "/healthz"]).await;
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("Kubernetes is starting. Wait a little."), "{ran:?}");
+}
+
+#[tokio::test]
+async fn the_way_of_one_kubectl_is_closed_to_others() {
+    let supervisor = Supervisor::listening();
+    supervisor.route("GET /kubernetes/version", Reply::Json(200, json!({"gitVersion": "v1.36.3"})));
+    let script = "sed 's/\"token\":\"[^\"]*\"/\"token\":\"guess\"/' \"$KUBECONFIG\" >\"$KUBECONFIG.x\"; \
+        KUBECONFIG=\"$KUBECONFIG.x\" PATH=/usr/bin:/bin exec /usr/bin/env kubectl get --raw /version";
+    let executable = supervisor.installed(&[("kubectl", script)]);
+    let ran = Ran::from(supervisor.command_at(&executable, &["kubectl"]).output().await.unwrap());
+    assert_ne!(ran.code, 0);
+    assert!(supervisor.seen().iter().all(|s| s.path != "/kubernetes/version"));
 }
 
 #[tokio::test]
