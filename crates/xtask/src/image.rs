@@ -130,9 +130,8 @@ fn parse(arguments: &[String]) -> Result<Options> {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (argument.as_str(), None),
         };
-        let mut value = || {
-            attached.clone().or_else(|| rest.next().cloned()).with_context(|| format!("{name} needs a value"))
-        };
+        let mut value =
+            || attached.clone().or_else(|| rest.next().cloned()).with_context(|| format!("{name} needs a value"));
         match name {
             "--kubernetes" => options.kubernetes = value()?.parse()?,
             "--k3s" => options.k3s = Some(PathBuf::from(value()?)),

@@ -8,7 +8,10 @@ use alcove_types::{
 };
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{
+        FromRequest, FromRequestParts, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
     http::StatusCode,
     response::{
         IntoResponse, Response, Sse,
@@ -72,6 +75,28 @@ impl Refusal {
     }
 }
 
+/// A JSON body; one that can't be read is refused in the product's own words.
+#[derive(FromRequest)]
+#[from_request(via(Json), rejection(Refusal))]
+struct Body<T>(T);
+
+/// The query of an address, likewise.
+#[derive(FromRequestParts)]
+#[from_request(via(axum::extract::Query), rejection(Refusal))]
+pub(super) struct Asked<T>(pub(super) T);
+
+impl From<JsonRejection> for Refusal {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::bad_request(&rejection.body_text(), "The guest's API is described in ARCHITECTURE.md.")
+    }
+}
+
+impl From<QueryRejection> for Refusal {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::bad_request(&rejection.body_text(), "The guest's API is described in ARCHITECTURE.md.")
+    }
+}
+
 async fn unknown() -> Refusal {
     let hint = "The machine's image may be older than the supervisor: restart the machine to use its newest image.";
     Refusal(ApiError::new(ErrorCode::NotFound, "the guest does not know this request", hint))
@@ -109,7 +134,7 @@ async fn next_event((mut receiver, guard): Listener) -> Option<(Arc<GuestEvent>,
 
 async fn time(
     State(guest): State<Arc<Guest>>,
-    Json(setting): Json<ClockSetting>,
+    Body(setting): Body<ClockSetting>,
 ) -> Result<Json<ClockOffset>, Refusal> {
     let offset_ms = set_clock(&guest, &setting)?;
     Ok(Json(ClockOffset { offset_ms }))
@@ -118,7 +143,7 @@ async fn time(
 /// The machine was suspended and is back: the clock first, then a look at everything.
 async fn resumed(
     State(guest): State<Arc<Guest>>,
-    Json(setting): Json<ClockSetting>,
+    Body(setting): Body<ClockSetting>,
 ) -> Result<StatusCode, Refusal> {
     set_clock(&guest, &setting)?;
     guest.look.notify_one();

@@ -4,7 +4,7 @@ use std::{process::Stdio, sync::Arc};
 
 use axum::{
     body::Body,
-    extract::{Query, State},
+    extract::State,
     http::header,
     response::{IntoResponse, Response},
 };
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::process::Command;
 use tokio_util::io::ReaderStream;
 
-use super::{api::Refusal, state::Guest};
+use super::{api::{Asked, Refusal}, state::Guest};
 
 const LINES: u32 = 200;
 const MOST_LINES: u32 = 20_000;
@@ -52,7 +52,7 @@ impl Wanted {
     }
 }
 
-pub(super) async fn get(State(guest): State<Arc<Guest>>, Query(wanted): Query<Wanted>) -> Result<Response, Refusal> {
+pub(super) async fn get(State(guest): State<Arc<Guest>>, Asked(wanted): Asked<Wanted>) -> Result<Response, Refusal> {
     let mut journal = Command::new("/usr/bin/journalctl")
         .args(wanted.arguments()?)
         .stdin(Stdio::null())

@@ -19,7 +19,8 @@ pub(super) fn install(machine: &MachineCredentials) -> Result<()> {
     let Some(image) = about.containers.iter().find(|reference| reference.starts_with(IMAGE)) else {
         return Ok(());
     };
-    let manifest = render(&templates(Path::new(TEMPLATES))?, machine, image)?;
+    let templates = templates(Path::new(TEMPLATES))?;
+    let manifest = render(&templates, machine, image, &about.kubernetes.version)?;
     let path = Path::new(MANIFESTS).join(MANIFEST);
     if fs::read(&path).is_ok_and(|there| there == manifest.as_bytes()) {
         return Ok(());
@@ -47,18 +48,15 @@ fn templates(folder: &Path) -> Result<String> {
     Ok(texts.join("\n---\n"))
 }
 
-/// Fills in `@NAME@` marks. Values are base64, a reference of ours, or JSON strings, so none of them can break out of
+/// Fills in `@NAME@` marks. Values are base64, and a reference and a version of ours, so none of them can break out of
 /// its place in the YAML.
-fn render(template: &str, machine: &MachineCredentials, image: &str) -> Result<String> {
+fn render(template: &str, machine: &MachineCredentials, image: &str, kubernetes: &str) -> Result<String> {
     let key = decode_hex(&machine.identity_key).context("the identity key is damaged")?;
     ensure!(key.len() == 32, "the identity key is damaged");
-    let text = |text: &str| serde_json::to_string(text);
-    let filled = template
+    Ok(template
         .replace("@IDENTITY_KEY@", &STANDARD.encode(key))
         .replace("@PLATFORM_IMAGE@", image)
-        .replace("@ACCOUNT_NAME@", &text(&machine.account.name)?)
-        .replace("@ACCOUNT_DISPLAY_NAME@", &text(&machine.account.display_name)?);
-    Ok(filled)
+        .replace("@KUBERNETES_VERSION@", kubernetes))
 }
 
 fn decode_hex(text: &str) -> Option<Vec<u8>> {
@@ -72,29 +70,28 @@ fn decode_hex(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn machine(name: &str, key: &str) -> MachineCredentials {
+    fn machine(key: &str) -> MachineCredentials {
         serde_json::from_value(serde_json::json!({
             "schema": 1, "instance": "default", "hostname": "alcove", "machine_id": "",
             "door": {"ca_cert": "", "server_cert": "", "server_key": ""}, "kubernetes": {"token": ""},
-            "identity_key": key, "unix_time_ns": 0, "account": {"name": "owner", "display_name": name}
+            "identity_key": key, "unix_time_ns": 0, "account": {"name": "owner", "display_name": "Owner"}
         }))
         .unwrap()
     }
 
     #[test]
     fn marks_are_filled_in() {
-        let template = "image: @PLATFORM_IMAGE@\nkey: @IDENTITY_KEY@\nname: @ACCOUNT_DISPLAY_NAME@\n";
-        let manifest = render(template, &machine("A \"B\"\nevil: true", &"00".repeat(32)), "alcove.local/platformd:1");
-        let manifest = manifest.unwrap();
+        let template = "image: @PLATFORM_IMAGE@\nkey: @IDENTITY_KEY@\nversion: \"@KUBERNETES_VERSION@\"\n";
+        let manifest = render(template, &machine(&"00".repeat(32)), "alcove.local/platformd:1", "v1.36.3").unwrap();
         assert!(manifest.contains("image: alcove.local/platformd:1\n"));
         assert!(manifest.contains("key: AAAA"));
-        assert_eq!(manifest.lines().count(), 3, "{manifest}");
+        assert!(manifest.contains("version: \"v1.36.3\""));
     }
 
     #[test]
     fn a_damaged_key_is_refused() {
         for key in ["", "00", "zz", &"é".repeat(32)] {
-            assert!(render("", &machine("A", key), "i").is_err());
+            assert!(render("", &machine(key), "i", "v").is_err());
         }
     }
 

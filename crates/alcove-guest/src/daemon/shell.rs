@@ -14,7 +14,7 @@ use std::{
 use alcove_guest::sys;
 use axum::{
     extract::{
-        Query, State, WebSocketUpgrade,
+        State, WebSocketUpgrade,
         ws::{Message, WebSocket},
     },
     response::Response,
@@ -28,7 +28,7 @@ use rustix::{
 use serde::Deserialize;
 use tokio::io::unix::AsyncFd;
 
-use super::{api::Refusal, state::Guest};
+use super::{api::{Asked, Refusal}, state::Guest};
 
 const BLOCK: usize = 16 * 1024;
 
@@ -55,7 +55,7 @@ struct Size {
 
 pub(super) async fn get(
     State(guest): State<Arc<Guest>>,
-    Query(wanted): Query<Wanted>,
+    Asked(wanted): Asked<Wanted>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Refusal> {
     let terminal = Terminal::open(&wanted).map_err(|error| Refusal::internal("no terminal can be opened", &error))?;

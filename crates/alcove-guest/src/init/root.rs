@@ -104,7 +104,20 @@ fn configure_kubernetes(root: &Path, machine: &MachineCredentials) -> io::Result
     }
     let new = path.with_extension("new");
     write_file(&new, &config, 0o600)?;
-    fs::rename(new, path)
+    fs::rename(new, path)?;
+    if distribution == "k3s" { offer_archives(root) } else { Ok(()) }
+}
+
+/// The official release imports container images from archives in its own folder: show it those of the image.
+fn offer_archives(root: &Path) -> io::Result<()> {
+    let folder = root.join("var/lib/rancher/k3s/agent/images");
+    fs::create_dir_all(&folder)?;
+    for entry in fs::read_dir(root.join("usr/lib/alcove/images")).into_iter().flatten().flatten() {
+        let link = folder.join(entry.file_name());
+        let _ = fs::remove_file(&link);
+        symlink(Path::new("/usr/lib/alcove/images").join(entry.file_name()), link)?;
+    }
+    Ok(())
 }
 
 /// What programs expect to find in `/var`. The rest makes its folders itself.

@@ -10,6 +10,8 @@ const TUNABLES: &[(&str, &str)] = &[
     // What the kubelet asks of a node.
     ("vm/overcommit_memory", "1"),
     ("vm/panic_on_oom", "0"),
+    // The reserve that the kernel makes for huge pages is a tenth of what the whole platform idles in.
+    ("vm/min_free_kbytes", "16384"),
     ("kernel/panic", "10"),
     ("kernel/panic_on_oops", "1"),
     // Databases map many files, and every pod's log is watched.

@@ -94,7 +94,8 @@ fn unpack_tools(tar: &Path, tools: &Path) -> Result<()> {
 
 /// The packages that dpkg knows of, and the kernel's, which was unpacked beside it.
 fn packages(tools: &Path) -> Result<Vec<(String, String)>> {
-    let status = fs::read_to_string(tools.join("var/lib/dpkg/status")).context("Debian's tree has no list of packages")?;
+    let status =
+        fs::read_to_string(tools.join("var/lib/dpkg/status")).context("Debian's tree has no list of packages")?;
     let mut packages = parse_status(&status);
     let kernel = fs::read_to_string(tools.join("boot/kernel-package")).context("Debian's tree has no kernel")?;
     packages.extend(kernel.lines().filter_map(|line| line.split_once(' ')).map(|(n, v)| (n.to_owned(), v.to_owned())));

@@ -10,9 +10,12 @@ use anyhow::{Context, Result};
 use super::{
     binaries::Binaries,
     cache::{Cache, Key},
-    kubernetes::Kubernetes,
+    kubernetes::{Images, Kubernetes, PACKER},
     tools::Progress,
 };
+
+/// The platform's recipe. The reference gets a hash of the program, so that a new program is a new image.
+const PLATFORM: &str = "alcove.local/platformd";
 
 /// The images of one guest image.
 #[derive(Debug)]
@@ -21,37 +24,70 @@ pub(super) struct Containers {
     pub(super) key: String,
     /// Folders `NAME/{image.json,rootfs}`.
     pub(super) folders: Vec<PathBuf>,
+    /// The same images as archives, for a Kubernetes that imports them.
+    pub(super) archives: Vec<PathBuf>,
     /// Their references.
     pub(super) references: Vec<String>,
 }
 
 pub(super) fn build(
-    _cache: &Cache,
+    cache: &Cache,
     kubernetes: &Kubernetes,
-    _binaries: &Binaries,
-    _progress: &mut dyn Progress,
+    binaries: &Binaries,
+    progress: &mut dyn Progress,
 ) -> Result<Containers> {
-    let mut folders = Vec::new();
-    if let Some(folder) = &kubernetes.folder {
-        folders.extend(list(&folder.join("oci"))?);
+    let mut made = Vec::new();
+    if let Some(ours) = &kubernetes.ours {
+        made.push(ours.clone());
+        made.push(platform(cache, &ours.join(PACKER), binaries, progress)?);
     }
     let mut key = Key::new("containers");
-    let mut references = Vec::new();
-    for folder in &folders {
-        key = key.path(folder)?;
-        references.push(reference(folder)?);
+    let (mut folders, mut archives, mut references) = (Vec::new(), Vec::new(), Vec::new());
+    for made in made {
+        for folder in list(&made.join("oci"))? {
+            key = key.path(&folder)?;
+            references.push(reference(&folder)?);
+            folders.push(folder);
+        }
+        if kubernetes.distribution == "k3s" {
+            archives.extend(list(&made.join("archives"))?);
+        }
     }
-    Ok(Containers { key: key.finish(), folders, references })
+    Ok(Containers { key: key.finish(), folders, archives, references })
+}
+
+/// The platform: one program, and nothing else in its image.
+fn platform(cache: &Cache, packer: &Path, binaries: &Binaries, progress: &mut dyn Progress) -> Result<PathBuf> {
+    let program = Key::new("platformd").path(&binaries.platform)?.finish();
+    let key = Key::new("platform").text(&program).text(include_str!("containers.rs")).path(packer)?.finish();
+    cache.stage("platform", &key, |work| {
+        let recipe = serde_json::json!({
+            "ref": format!("{PLATFORM}:{}-{}", binaries.version, &program[..8]),
+            "config": {
+                "Entrypoint": ["/platformd"],
+                "User": "65534:65534",
+                "WorkingDir": "/",
+                "Env": ["PATH=/"],
+                "ExposedPorts": {"8080/tcp": {}},
+            },
+            "files": {"/platformd": "platformd"},
+            "folders": ["/tmp"],
+        });
+        let recipes = work.join("recipes");
+        fs::create_dir_all(recipes.join("platformd"))?;
+        fs::write(recipes.join("platformd/image.json"), serde_json::to_vec_pretty(&recipe)?)?;
+        let files = binaries.platform.parent().unwrap_or(Path::new("/"));
+        Images { recipes: &recipes, files, out: work }.pack(packer, progress)
+    })
 }
 
 fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     if !folder.is_dir() {
         return Ok(Vec::new());
     }
-    let mut folders: Vec<PathBuf> =
-        fs::read_dir(folder)?.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
-    folders.sort();
-    Ok(folders)
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder)?.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    Ok(paths)
 }
 
 fn reference(folder: &Path) -> Result<String> {

@@ -15,6 +15,9 @@ use super::{
     tools::{Progress, output, run},
 };
 
+/// The program that puts container images together, in the folder of what was built.
+pub(super) const PACKER: &str = "ocidir";
+
 /// Which Kubernetes goes into an image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Choice {
@@ -54,6 +57,8 @@ pub(super) struct Kubernetes {
     pub(super) version: String,
     /// The folder with its programs.
     pub(super) folder: Option<PathBuf>,
+    /// The folder with what our own build makes: containers, and the program that puts more of them together.
+    pub(super) ours: Option<PathBuf>,
 }
 
 pub(super) fn build(
@@ -64,7 +69,7 @@ pub(super) fn build(
 ) -> Result<Kubernetes> {
     match (options.kubernetes, &options.k3s) {
         (Choice::None, _) => {
-            Ok(Kubernetes { key: "none".into(), distribution: "none", version: String::new(), folder: None })
+            Ok(Kubernetes { key: "none".into(), distribution: "none", version: String::new(), folder: None, ours: None })
         }
         (Choice::Auto | Choice::K3s, Some(file)) => official(cache, repository, file, progress),
         (Choice::K3s, None) => bail!("say where the official K3s release is: --k3s FILE"),
@@ -84,16 +89,44 @@ fn modules(cache: &Cache, repository: &Path, progress: &mut dyn Progress) -> Res
     let key = sources(repository)?.finish();
     let folder = cache.stage("kubernetes", &key, |work| {
         progress.step("Kubernetes from its Go modules (some ten minutes the first time)");
-        run(Command::new(repository.join("vm-images/kubernetes/build.sh")).arg(work), progress)
+        let source = repository.join("vm-images/kubernetes");
+        run(Command::new(source.join("build.sh")).arg(work), progress)?;
+        progress.step("container images");
+        let mut build = Command::new("go");
+        build.current_dir(&source).env("CGO_ENABLED", "0");
+        build.args(["build", "-trimpath", "-buildvcs=false", "-o"]).arg(work.join(PACKER)).arg("./cmd/ocidir");
+        run(&mut build, progress)?;
+        let images = Images { recipes: &repository.join("vm-images/oci"), files: work, out: work };
+        images.pack(&work.join(PACKER), progress)
     })?;
     let version = version(&folder.join("k3s"))?;
-    Ok(Kubernetes { key, distribution: "modules", version, folder: Some(folder) })
+    Ok(Kubernetes { key, distribution: "modules", version, ours: Some(folder.clone()), folder: Some(folder) })
 }
 
 /// The kubectl for the host, from the same build.
 pub(super) fn kubectl(cache: &Cache, repository: &Path, progress: &mut dyn Progress) -> Result<PathBuf> {
     let built = modules(cache, repository, progress)?;
     built.folder.map(|folder| folder.join("kubectl")).context("the Kubernetes build made no kubectl")
+}
+
+/// Container images to be put together.
+pub(super) struct Images<'a> {
+    /// A folder with a folder for each image, which holds its `image.json`.
+    pub(super) recipes: &'a Path,
+    /// The folder with the files that go into them.
+    pub(super) files: &'a Path,
+    /// Where `oci/`, the unpacked images, and `archives/` are made.
+    pub(super) out: &'a Path,
+}
+
+impl Images<'_> {
+    /// Runs the program that puts them together.
+    pub(super) fn pack(&self, packer: &Path, progress: &mut dyn Progress) -> Result<()> {
+        let mut command = Command::new(packer);
+        command.arg("-recipes").arg(self.recipes).arg("-from").arg(self.files);
+        command.arg("-out").arg(self.out.join("oci")).arg("-archives").arg(self.out.join("archives"));
+        run(&mut command, progress)
+    }
 }
 
 /// The official release is one program that unpacks itself; our own containers still come from our own build.
@@ -104,14 +137,10 @@ fn official(cache: &Cache, repository: &Path, file: &Path, progress: &mut dyn Pr
     let folder = cache.stage("k3s", &key, |work| {
         let to = work.join("k3s");
         fs::copy(file, &to).with_context(|| format!("{} can't be read", file.display()))?;
-        fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?;
-        if let Some(containers) = &ours.folder {
-            std::os::unix::fs::symlink(containers, work.join("containers"))?;
-        }
-        Ok(())
+        Ok(fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?)
     })?;
     let version = version(&folder.join("k3s"))?;
-    Ok(Kubernetes { key, distribution: "k3s", version, folder: Some(folder) })
+    Ok(Kubernetes { key, distribution: "k3s", version, folder: Some(folder), ours: ours.folder })
 }
 
 /// Asks the program itself: `k3s version v1.36.3+k3s1 (…)`.

@@ -61,7 +61,9 @@ mod tests {
         ] {
             assert!(prune.takes(path), "{path}");
         }
-        for path in ["./usr/share/", "usr/share/doc-base", "var", "./var/", "usr/bin/cat", "usr/lib/system/a.service", "./"] {
+        for path in
+            ["./usr/share/", "usr/share/doc-base", "var", "./var/", "usr/bin/cat", "usr/lib/system/a.service", "./"]
+        {
             assert!(!prune.takes(path), "{path}");
         }
     }

@@ -153,6 +153,10 @@ fn overlay(parts: &Parts<'_>) -> Result<Overlay> {
             overlay.folder("usr/lib/k3s/cni", &folder.join("cni"))?;
         }
     }
+    for archive in &parts.containers.archives {
+        let name = archive.file_name().unwrap_or_default().to_string_lossy();
+        overlay.put(&format!("usr/lib/alcove/images/{name}"), Item::File(archive.clone(), 0o644));
+    }
     for folder in &parts.containers.folders {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         overlay.folder(&format!("usr/lib/alcove/oci/{name}"), folder)?;
@@ -185,7 +189,7 @@ fn debian(builder: &mut Builder<impl Write>, parts: &Parts<'_>, overlay: &Overla
                 builder.append_data(&mut header, &path, std::io::empty())?;
                 folders.insert(path);
             }
-            (_, Some(_)) | (EntryType::Directory, _) => {}
+            (_, Some(_)) => {}
             (EntryType::Symlink | EntryType::Link, None) => {
                 let target = entry.link_name()?.with_context(|| format!("{path} links to nothing"))?.into_owned();
                 let target = target.to_string_lossy();

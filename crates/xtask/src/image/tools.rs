@@ -102,10 +102,8 @@ pub(super) fn run(command: &mut Command, progress: &mut dyn Progress) -> Result<
 /// Runs a program that says nothing worth passing on, and returns what it wrote.
 pub(super) fn output(command: &mut Command) -> Result<Vec<u8>> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("{name} can't be started (is it installed?)"))?;
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("{name} can't be started (is it installed?)"))?;
     if !output.status.success() {
         bail!("{name} failed ({}):\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
@@ -131,7 +129,8 @@ mod tests {
     #[test]
     fn a_failing_program_is_quoted() {
         let mut lines = Lines::default();
-        let error = run(Command::new("sh").args(["-c", "echo begun; echo broken >&2; exit 3"]), &mut lines).unwrap_err();
+        let error =
+            run(Command::new("sh").args(["-c", "echo begun; echo broken >&2; exit 3"]), &mut lines).unwrap_err();
         assert!(error.to_string().contains("broken"), "{error}");
         assert_eq!(lines.0.len(), 2);
         let error = run(&mut Command::new("no-such-program"), &mut lines).unwrap_err();
