@@ -1,3 +1,4 @@
+// @ts-nocheck: its shapes are those of the wire types, which its users check.
 // What a supervisor would say, for the tests and screenshots of the pages. Never shipped.
 
 export const GIB = 1024 ** 3;

@@ -1,3 +1,4 @@
+// @ts-nocheck: its shapes are those of the wire types, which its users check.
 // A stand-in for the supervisor: the same addresses and documents, with a scenario instead of a machine.
 import { createReadStream, existsSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -85,6 +86,10 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     /** Makes each call fail with this error. */
     refuse: scenario === 'refused',
     down: scenario === 'dead',
+    /** Pods can't be read. */
+    podsFail: false,
+    /** The guest can't tell who is signed in. */
+    meFails: false,
   };
 
   const instance =

@@ -1,4 +1,4 @@
-import AxeBuilder from 'axe-core';
+import axe from 'axe-core';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, expect } from 'vitest';
 import { launch } from '../browser.mjs';
@@ -85,7 +85,7 @@ interface AxeResult {
 /** What the accessibility engine finds wrong on the page, in one line each. */
 export async function accessibilityProblems(page: Page): Promise<string[]> {
   // The page's own policy forbids scripts from elsewhere; the debugger may evaluate nevertheless.
-  await page.evaluate(AxeBuilder.source);
+  await page.evaluate(axe.source);
   const result = (await page.evaluate(
     'axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] })',
   )) as AxeResult;
