@@ -14,7 +14,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use contents::{Inputs, Package};
 
@@ -41,6 +41,9 @@ pub struct DistArgs {
     /// The kubectl that the packages carry; without it, the one that the Kubernetes build made.
     #[arg(long, value_name = "FILE")]
     pub kubectl: Option<PathBuf>,
+    /// Install the .deb in a clean Debian 13 afterwards, start what it brought, and purge it again.
+    #[arg(long = "try")]
+    pub try_out: bool,
 }
 
 /// What the packages say about themselves.
@@ -88,10 +91,18 @@ pub fn run(args: &DistArgs) -> anyhow::Result<()> {
     let path = out.join(format!("alcove_{}-1_amd64.deb", release.version));
     deb::write(&contents::collect(&inputs, Package::Deb)?, &release, glibc, &path)?;
     report(&path, args.with_image.is_some())?;
+    let deb = path;
 
     let path = out.join(format!("alcove-{}-1.x86_64.rpm", release.version));
     rpm::write(&contents::collect(&inputs, Package::Rpm)?, &release, glibc, &path)?;
-    report(&path, args.with_image.is_some())
+    report(&path, args.with_image.is_some())?;
+
+    if args.try_out {
+        let mut script = Command::new(root.join("installers/linux/try-deb.sh"));
+        let status = script.arg(&deb).status().context("can't run installers/linux/try-deb.sh")?;
+        ensure!(status.success(), "{} did not pass its trial", deb.display());
+    }
+    Ok(())
 }
 
 /// The largest that a package without an image is meant to be.
