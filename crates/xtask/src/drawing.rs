@@ -22,7 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("platformd", &["alcove-types", "alcove-gateway"]),
     ("xtask", &["alcove-types"]),
     ("alcove-machine-tests", &["alcove-types", "alcove-client", "alcove-machine"]),
-    ("alcove-desktop-tests", &["alcove-types", "alcove-client", "alcove-machine"]),
+    ("alcove-desktop-tests", &["alcove-types", "alcove-client", "alcove-machine", "alcove-machine-tests"]),
 ];
 
 /// Licences that fit ours: those that ask for no more than their text being passed on, and MPL, which stays in its files.

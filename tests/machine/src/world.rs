@@ -53,7 +53,10 @@ impl World {
     pub fn warm(name: &str) -> Result<Self> {
         let world = Self::empty(name)?;
         let from = warm::machine()?;
-        alcove_machine::warm::adopt(&from, &world.layout)?;
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?
+            .block_on(alcove_machine::warm::adopt(&from, &world.layout))?;
         Ok(world)
     }
 
