@@ -194,3 +194,42 @@ pub fn check_setup(setup: &MachineSetup) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_tried_committed_and_rolled_back() {
+        let mut slots = ImageSlots::first("one");
+        assert_eq!(slots.current(), Some("one"));
+        slots.try_out("one");
+        assert_eq!(slots.trial, None, "what is in use needs no trial");
+        slots.try_out("two");
+        assert_eq!((slots.current(), slots.active), (Some("two"), Slot::A));
+        slots.roll_back();
+        assert_eq!(slots.current(), Some("one"));
+        slots.try_out("two");
+        slots.commit();
+        assert_eq!((slots.current(), slots.active), (Some("two"), Slot::B));
+        slots.try_out("three");
+        assert_eq!(slots.version(Slot::A), Some("three"), "the older one makes room");
+        slots.roll_back();
+        assert_eq!(slots.current(), Some("two"));
+    }
+
+    #[test]
+    fn sizes_that_can_not_work_are_refused() {
+        let good = MachineSetup { memory_bytes: 2048 * MIB, cpus: 2, disk_bytes: 4096 * MIB };
+        assert!(check_setup(&good).is_ok());
+        for bad in [
+            MachineSetup { memory_bytes: 0, ..good },
+            MachineSetup { memory_bytes: 2048 * MIB + 1, ..good },
+            MachineSetup { cpus: 0, ..good },
+            MachineSetup { cpus: 256, ..good },
+            MachineSetup { disk_bytes: 1, ..good },
+        ] {
+            assert!(matches!(check_setup(&bad), Err(MachineError::BadRequest { .. })), "{bad:?}");
+        }
+    }
+}

@@ -68,9 +68,14 @@ pub async fn choose(
     if let Some((_, verdict)) = cache.answers.iter().find(|(k, _)| *k == key) {
         return Ok(verdict.clone());
     }
-    let verdict = match boots(installed, image, Acceleration::Kvm, DEADLINE).await {
+    let mut trial = boots(installed, image, Acceleration::Kvm, DEADLINE).await;
+    // The answer is kept, so a single mishap must not decide it. A guest that hangs is no mishap.
+    if matches!(&trial, Err(NoBoot { hung: false, .. })) {
+        trial = boots(installed, image, Acceleration::Kvm, DEADLINE).await;
+    }
+    let verdict = match trial {
         Ok(()) => Verdict { acceleration: Acceleration::Kvm, reason: "a guest booted with KVM".into() },
-        Err(why) => Verdict { acceleration: Acceleration::Tcg, reason: format!("no guest boots with KVM here: {why}") },
+        Err(NoBoot { why, .. }) => Verdict { acceleration: Acceleration::Tcg, reason: format!("no guest boots with KVM here: {why}") },
     };
     tracing::info!(acceleration = ?verdict.acceleration, reason = verdict.reason, "acceleration was tried");
     cache.schema = SCHEMA;
@@ -111,19 +116,38 @@ pub fn host_cpu() -> String {
     format!("{} {flags}", value("model name"))
 }
 
-/// Boots the kernel alone; `Err` says in words why it did not come up.
+/// Why a kernel did not come up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoBoot {
+    /// It stood still until the deadline; otherwise QEMU ended.
+    pub hung: bool,
+    /// What was seen, for people.
+    pub why: String,
+}
+
+impl NoBoot {
+    fn ended(why: impl Into<String>) -> Self {
+        Self { hung: false, why: why.into() }
+    }
+
+    fn hung(why: impl Into<String>) -> Self {
+        Self { hung: true, why: why.into() }
+    }
+}
+
+/// Boots the kernel alone.
 pub async fn boots(
     installed: &Installed,
     image: &Image,
     acceleration: Acceleration,
     deadline: Duration,
-) -> Result<(), String> {
+) -> Result<(), NoBoot> {
     let machine = installed.machine_types.first().map_or("q35", String::as_str);
     let mut child = Command::new(&installed.qemu)
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", "256M"])
         .args(["-machine", machine, "-accel", argv::acceleration_word(acceleration)])
         .args(["-cpu", argv::cpu_model(acceleration), "-serial", "stdio"])
-        .args(["-append", "console=ttyS0 earlyprintk=serial,ttyS0 panic=-1"])
+        .args(["-append", "console=ttyS0 earlyprintk=serial,ttyS0 panic=0"])
         .arg("-kernel")
         .arg(image.kernel())
         .stdin(Stdio::null())
@@ -131,11 +155,11 @@ pub async fn boots(
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|e| e.to_string())?;
+        .map_err(|e| NoBoot::ended(e.to_string()))?;
     let mut said = Vec::new();
     let came_up = match child.stdout.take() {
         Some(mut out) => timeout_at(Instant::now() + deadline, read_until_mark(&mut out, &mut said)).await,
-        None => return Err("its output can't be read".into()),
+        None => return Err(NoBoot::ended("its output can't be read")),
     };
     // Ends it whether it hangs, runs or has ended; its words are complete after that.
     let _ = child.start_kill();
@@ -144,10 +168,12 @@ pub async fn boots(
         Ok(true) => Ok(()),
         Ok(false) => {
             let words = words.unwrap_or_default();
-            Err(format!("QEMU ended ({})", words.lines().next().unwrap_or("without a word")))
+            let said = String::from_utf8_lossy(&said).into_owned();
+            let last = words.lines().chain(said.lines().rev().map(str::trim).filter(|l| !l.is_empty())).next();
+            Err(NoBoot::ended(format!("QEMU ended ({})", last.unwrap_or("without a word"))))
         }
-        Err(_) if said.is_empty() => Err(format!("the guest hangs (not a word in {} s)", deadline.as_secs())),
-        Err(_) => Err(format!("the guest hangs while it boots ({} s)", deadline.as_secs())),
+        Err(_) if said.is_empty() => Err(NoBoot::hung(format!("the guest hangs (not a word in {} s)", deadline.as_secs()))),
+        Err(_) => Err(NoBoot::hung(format!("the guest hangs while it boots ({} s)", deadline.as_secs()))),
     }
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
+#![allow(unreachable_pub, reason = "shared by several test programs")]
+
 use std::{
     fs,
     os::unix::fs::symlink,

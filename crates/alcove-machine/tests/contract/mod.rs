@@ -1,5 +1,7 @@
 //! What every provider must do. A provider's tests give a [`Subject`]; the rest is here.
 
+#![allow(unreachable_pub, reason = "shared by several test programs")]
+
 use std::{future::Future, time::Duration};
 
 use alcove_machine::{
