@@ -231,14 +231,17 @@ async fn the_image_suspends_and_resumes() {
     let at_ms = tokio::time::timeout(Duration::from_secs(300), opened).await.expect("the door opens");
     println!("door open after {at_ms} ms");
     let keys = Credentials::load(&bench.layout).unwrap().unwrap().door.client();
-    let door = alcove_door::Door::new(started.door, &keys).unwrap();
-    drop(door.connect(alcove_door::Service::Guest).await.unwrap());
+    knock(started.door, &keys).await;
 
     let suspended = provider.suspend().await.unwrap();
     println!("suspended: {} MiB in {:?}", suspended.bytes >> 20, suspended.took);
     let began = std::time::Instant::now();
     let resumed = provider.resume(&bench.spec, &bench.image).await.unwrap();
-    let door = alcove_door::Door::new(resumed.door, &keys).unwrap();
-    drop(door.connect(alcove_door::Service::Guest).await.unwrap());
+    knock(resumed.door, &keys).await;
     println!("resumed in {:?}, door open {:?} after the request", resumed.took, began.elapsed());
+}
+
+async fn knock(door: std::net::SocketAddr, keys: &alcove_door::ClientPem) {
+    let client = alcove_door::DoorClient::new(door, alcove_door::client_config(keys).unwrap());
+    drop(client.connect(alcove_door::Service::Guest, Duration::from_secs(30)).await.unwrap());
 }
