@@ -326,18 +326,28 @@ impl Supervisor {
         self.shared.operations.record(caller, what, subject, result, message, None);
     }
 
-    /// Ends in order: suspends or stops the machine when asked, then stops reconciling. Waits for the end.
+    /// Begins to bring the machine to rest, suspended or shut down as the settings say. `None` when there is no machine.
     ///
     /// # Errors
-    /// When the machine could not be brought there; the supervisor then goes on.
-    pub async fn quit(&self, put_away: bool, caller: &Caller) -> Result<(), ApiError> {
-        if put_away && self.shared.see(|v| v.setup.is_some()) {
-            let task = if self.shared.provider.capabilities().suspend && self.settings().settings.suspend_on_quit {
-                self.suspend(caller).await?
-            } else {
-                self.stop(caller).await?
-            };
-            self.wait(&task.id, Duration::from_secs(300)).await?;
+    /// When the supervisor is ending.
+    pub async fn put_away(&self, caller: &Caller) -> Result<Option<Task>, ApiError> {
+        if self.shared.see(|v| v.setup.is_none()) {
+            return Ok(None);
+        }
+        if self.shared.provider.capabilities().suspend && self.settings().settings.suspend_on_quit {
+            self.suspend(caller).await.map(Some)
+        } else {
+            self.stop(caller).await.map(Some)
+        }
+    }
+
+    /// Ends in order, once `resting` (a task of [`Self::put_away`]) has succeeded. Waits for the end.
+    ///
+    /// # Errors
+    /// When the machine could not be brought to rest; the supervisor then goes on.
+    pub async fn quit(&self, resting: Option<&Task>) -> Result<(), ApiError> {
+        if let Some(task) = resting {
+            self.wait(&task.id, Duration::from_secs(600)).await?;
         }
         self.leave().await;
         let path = self.shared.config.wanted_json(&self.shared.layout);

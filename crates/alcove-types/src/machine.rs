@@ -190,7 +190,7 @@ pub struct ResetRequest {
 
 /// Options of a quit.
 pub struct QuitRequest {
-    /// Suspend the machine first; otherwise it is left as it is.
+    /// Bring the machine to rest first, suspended or shut down as the settings say; otherwise it is left as it is.
     pub suspend: bool,
 }
 }

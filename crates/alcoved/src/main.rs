@@ -11,7 +11,13 @@ mod routes;
 mod serve;
 mod state;
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    os::unix::fs::OpenOptionsExt,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use alcove_api::{Config, Supervisor};
 use alcove_machine::{
@@ -23,7 +29,7 @@ use alcove_types::{ApiError, ErrorCode};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, fmt::writer::MakeWriterExt};
 
 /// Alcove's supervisor. Started by the window and the command line when it is absent.
 #[derive(Parser)]
@@ -45,11 +51,13 @@ const ALREADY_RUNNING: u8 = 3;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_env("ALCOVE_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
-        .with_ansi(false)
-        .with_writer(std::io::stderr)
-        .init();
+    let filter = EnvFilter::try_from_env("ALCOVE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
+    // Errors before the log can be opened, and a log that can't be, are told on standard error.
+    match log_file(&arguments.instance) {
+        Some(file) => log.with_writer(std::io::stderr.and(Mutex::new(file))).init(),
+        None => log.with_writer(std::io::stderr).init(),
+    }
     // Requests are few and short; two threads keep memory small.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let ended = match runtime {
@@ -63,6 +71,20 @@ fn main() -> ExitCode {
             if error.code == ErrorCode::Conflict { ExitCode::from(ALREADY_RUNNING) } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// A log larger than this is set aside at the start; one older log is kept.
+const LARGEST_LOG: u64 = 4 * 1024 * 1024;
+
+fn log_file(instance: &str) -> Option<std::fs::File> {
+    let layout = Layout::new(Home::from_env().ok()?, instance.parse().ok()?);
+    layout.create().ok()?;
+    let path = layout.supervisor_log();
+    if std::fs::metadata(&path).is_ok_and(|m| m.len() > LARGEST_LOG) {
+        // Failing that, the log only grows further.
+        let _ = std::fs::rename(&path, path.with_extension("log.1"));
+    }
+    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).ok()
 }
 
 async fn run(arguments: Arguments) -> Result<(), ApiError> {

@@ -9,8 +9,8 @@ use serde_json::Value;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("alcove-types", &[]),
     ("alcove-door", &["alcove-types"]),
-    ("alcove-host", &["alcove-types"]),
     ("alcove-machine", &["alcove-types", "alcove-door"]),
+    ("alcove-host", &["alcove-types", "alcove-machine"]),
     ("alcove-cluster", &["alcove-types", "alcove-door"]),
     ("alcove-api", &["alcove-types", "alcove-door", "alcove-host", "alcove-machine", "alcove-cluster"]),
     ("alcove-client", &["alcove-types", "alcove-machine"]),

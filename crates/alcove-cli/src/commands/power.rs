@@ -131,9 +131,8 @@ pub(crate) async fn quit(context: &Context<'_>, keep: bool, waiting: Waiting) ->
         other => other?,
     };
     let began = Instant::now();
-    let suspend = !keep && client.settings().await?.settings.suspend_on_quit;
     let follower = Follower::open(&client, context.output).await?;
-    let outcome = client.begin("/api/v1/quit", &QuitRequest { suspend }).await?;
+    let outcome = client.begin("/api/v1/quit", &QuitRequest { suspend: !keep }).await?;
     let task = match &outcome {
         Outcome::Task(task) => Some(task.as_ref().clone()),
         Outcome::Done(_) => None,

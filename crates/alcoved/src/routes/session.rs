@@ -5,9 +5,13 @@ use alcove_types::{
     machine::QuitRequest,
     session::{Ticket, TicketRequest, VersionInfo},
 };
-use axum::{Extension, Json, extract::State};
+use axum::{
+    Extension, Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use http::{HeaderMap, StatusCode, Uri};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::work::Object;
 use crate::{
@@ -29,29 +33,28 @@ pub(super) async fn ticket(State(app): State<App>, Object(request): Object<Ticke
     Ok(Json(app.sessions.ticket(request.surface, &app.origin(request.surface))?))
 }
 
-/// Brings the machine to rest, answers, and ends the supervisor. When the machine can't be brought to rest, the
-/// supervisor goes on and says why.
+/// Brings the machine to rest and ends the supervisor. Answers at once, with the task that brings the machine to rest
+/// where there is one; when that fails, the supervisor goes on and the task says why.
 pub(super) async fn quit(
     State(app): State<App>,
     Extension(channel): Extension<Channel>,
     headers: HeaderMap,
     Object(request): Object<QuitRequest>,
-) -> Answer<(StatusCode, Json<Value>)> {
+) -> Answer<Response> {
     let caller = caller(channel, &headers);
     app.supervisor.record(&caller, "supervisor.quit", app.supervisor.instance(), "accepted", "");
-    // A client that goes away must not leave a quit half done.
-    let (supervisor, ending) = (app.supervisor.clone(), app.ending.clone());
-    let quitting = tokio::spawn(async move {
-        let result = supervisor.quit(request.suspend, &caller).await;
-        if result.is_ok() {
-            ending.cancel();
+    let resting = if request.suspend { app.supervisor.put_away(&caller).await? } else { None };
+    let (supervisor, ending, task) = (app.supervisor.clone(), app.ending.clone(), resting.clone());
+    tokio::spawn(async move {
+        match supervisor.quit(task.as_ref()).await {
+            Ok(()) => ending.cancel(),
+            Err(error) => tracing::warn!(%error, "not ending: the machine could not be brought to rest"),
         }
-        result
     });
-    quitting
-        .await
-        .map_err(|e| ApiError::new(ErrorCode::Internal, e.to_string(), "Look at the supervisor's log."))??;
-    Ok((StatusCode::OK, Json(json!({ "ended": true }))))
+    Ok(match resting {
+        Some(task) => (StatusCode::ACCEPTED, Json(task)).into_response(),
+        None => (StatusCode::OK, Json(json!({ "ended": true }))).into_response(),
+    })
 }
 
 pub(super) async fn no_such_route(uri: Uri) -> Refusal {
