@@ -100,6 +100,8 @@ export function slow(step: BootStep, elapsed: number): boolean {
 
 /** The boot's steps as they are drawn after `elapsed` milliseconds. */
 export function bootSteps(boot: BootReport, elapsed: number): Step[] {
+  // After a failure nothing is expected any more.
+  const ended = boot.steps.some(({ state }) => state === 'failed');
   return boot.steps.map((step) => {
     const title = maybe(`step.${step.name}`, step.name);
     const isSlow = slow(step, elapsed);
@@ -108,7 +110,7 @@ export function bootSteps(boot: BootReport, elapsed: number): Step[] {
       time = duration((step.ended_ms - step.started_ms) / 1000);
     else if (step.started_ms !== null && step.state === 'running')
       time = duration((elapsed - step.started_ms) / 1000);
-    else if (step.state === 'waiting' && step.expected_ms) {
+    else if (step.state === 'waiting' && step.expected_ms && !ended) {
       time = t('boot.expected', { time: duration(step.expected_ms / 1000) });
     }
     const note =

@@ -67,6 +67,17 @@ export function toFailure(thrown: unknown): ApiFailure {
   if (thrown instanceof DOMException && thrown.name === 'TimeoutError') {
     return new ApiFailure({ code: 'timeout', message: thrown.message, hint: '' }, 0);
   }
+  // The window's shell rejects with the error itself.
+  if (
+    thrown &&
+    typeof thrown === 'object' &&
+    !(thrown instanceof Error) &&
+    'code' in thrown &&
+    'message' in thrown
+  ) {
+    const { code, message, hint, details } = thrown as ApiError;
+    return new ApiFailure({ code, message: String(message), hint: hint ?? '', details: details ?? null }, 0);
+  }
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   const code: ErrorCode = thrown instanceof TypeError ? 'supervisor_unreachable' : 'internal';
   return new ApiFailure({ code, message, hint: '' }, 0);
