@@ -184,7 +184,7 @@ fn serve_control(machine: &Shared, listener: &UnixListener) {
                 Err(words) => json!({ "error": { "class": "GenericError", "desc": words } }),
             };
             answer["id"] = request["id"].clone();
-            let _ = writeln!(write, "{answer}");
+            say(&mut write, &answer);
             if name == "quit" && !held(machine).script.says("ignore-quit") {
                 emit(machine, "SHUTDOWN", json!({ "guest": false, "reason": "host-qmp-quit" }));
                 std::process::exit(0);
@@ -193,9 +193,14 @@ fn serve_control(machine: &Shared, listener: &UnixListener) {
     }
 }
 
+/// One line in one piece: answers and events come from several threads.
+fn say(stream: &mut UnixStream, message: &Value) -> bool {
+    stream.write_all(format!("{message}\n").as_bytes()).is_ok()
+}
+
 fn emit(machine: &Shared, name: &str, data: Value) {
     let event = json!({ "event": name, "data": data, "timestamp": { "seconds": 1, "microseconds": 2 } });
-    held(machine).listeners.retain_mut(|l| writeln!(l, "{event}").is_ok());
+    held(machine).listeners.retain_mut(|l| say(l, &event));
 }
 
 fn set_state(machine: &Shared, state: &str) {

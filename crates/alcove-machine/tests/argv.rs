@@ -1,5 +1,7 @@
 //! QEMU's command line, to the letter. `ALCOVE_UPDATE_GOLDEN=1` writes the files anew; the change is then reviewed.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 use std::path::{Path, PathBuf};
 
 use alcove_machine::qemu::argv::{self, Arguments, Identity, Paths};

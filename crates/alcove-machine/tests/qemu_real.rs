@@ -3,6 +3,8 @@
 //! Needs QEMU on this computer and, in `ALCOVE_TEST_IMAGE`, the folder of a guest image (its kernel is used). Without
 //! them it would have to fail, so it runs when it is asked for: `cargo xtask test` does, with `--ignored`.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 mod common;
 mod contract;
 

@@ -1,5 +1,7 @@
 //! The QEMU provider against a stand-in that behaves as documented: the contract, and what can go wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 mod common;
 mod contract;
 
@@ -124,6 +126,31 @@ async fn two_starts_at_once_make_one_machine() {
     assert!(runs(&a).await);
 }
 
+/// A supervisor that looks all the time does not come between a start and its QEMU.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn looking_disturbs_nothing() {
+    let bench = Bench::standin();
+    let provider = bench.provider();
+    provider.prepare(&bench.spec, &bench.image).await.unwrap();
+    let watching = provider.clone();
+    let looking = tokio::spawn(async move {
+        loop {
+            watching.observe().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    for _ in 0..5 {
+        let mut events = provider.events().await.unwrap();
+        provider.start(&bench.spec, &bench.image, StartOptions::default()).await.unwrap();
+        provider.suspend().await.unwrap();
+        while !matches!(events.recv().await.unwrap(), ProviderEvent::Exited { .. }) {}
+        provider.resume(&bench.spec, &bench.image).await.unwrap();
+        provider.kill().await.unwrap();
+        while !matches!(events.recv().await.unwrap(), ProviderEvent::Exited { .. }) {}
+    }
+    looking.abort();
+}
+
 #[tokio::test]
 async fn a_dropped_request_does_not_stop_half_way() {
     let bench = Bench::standin();
@@ -162,9 +189,8 @@ async fn tells_how_a_machine_ended() {
     bench.tick_after(0).await;
     provider.kill().await.unwrap();
     let event = loop {
-        match events.recv().await.unwrap() {
-            event @ ProviderEvent::Exited { .. } => break event,
-            _ => {}
+        if let event @ ProviderEvent::Exited { .. } = events.recv().await.unwrap() {
+            break event;
         }
     };
     let ProviderEvent::Exited { code, last_words } = event else { unreachable!() };

@@ -140,11 +140,12 @@ async fn spawn(
     let mut arguments = plan.arguments(spec, image, &paths);
     arguments.rescue = cold.is_some_and(|o| o.rescue);
     arguments.incoming = cold.is_none();
+    let mut place = provider.watch.claim().await;
     loop {
         let process = Process::spawn(&plan.installed.qemu, &argv::build(&arguments), &layout.qemu_log())?;
         match answer(provider, &process).await {
             Ok(qmp) => {
-                provider.watch.attach(process.clone(), qmp.clone()).await;
+                provider.watch.attach(&mut place, process.clone(), qmp.clone());
                 return Ok((process, qmp));
             }
             // Some builds come without seccomp, and say so by refusing to start.

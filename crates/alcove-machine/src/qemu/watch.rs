@@ -8,7 +8,7 @@ use std::{
 use qapi::qmp;
 use tokio::{
     sync::broadcast,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use super::{
@@ -16,11 +16,12 @@ use super::{
     process::{self, Process},
     qmp::{Event, Qmp},
 };
-use crate::{Layout, Result, files, liveness, provider::ProviderEvent};
+use crate::{Layout, MachineError, Result, files, liveness, provider::ProviderEvent};
 
 /// How long a QEMU that has closed its socket gets to end before it is taken for alive.
 const ENDING: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_millis(200);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The connection to one machine's QEMU, as long as that lives.
 #[derive(Debug)]
@@ -57,25 +58,32 @@ impl Watch {
     /// The connection to the live QEMU: the one that is held, or a new one to a QEMU that an earlier supervisor
     /// started. `None` when none lives.
     pub(crate) async fn link(self: &Arc<Self>, patience: Duration) -> Result<Option<Arc<Qmp>>> {
-        if liveness::holder(&self.layout.pidfile())?.is_none() {
-            return Ok(None);
-        }
-        let mut link = self.link.lock().await;
-        if let Some(qmp) = link.as_ref().filter(|q| !q.is_closed()) {
+        let by = Instant::now() + patience;
+        // While QEMU is being started the place is taken: its socket serves one client.
+        let Ok(mut place) = timeout_at(by, self.link.lock()).await else {
+            return Err(MachineError::Timeout { what: "QEMU's start".into(), after: patience });
+        };
+        let Some(pid) = liveness::holder(&self.layout.pidfile())? else { return Ok(None) };
+        if let Some(qmp) = place.as_ref().filter(|q| !q.is_closed()) {
             return Ok(Some(qmp.clone()));
         }
-        let qmp = Arc::new(Qmp::connect(&self.layout.qmp_sock(), Instant::now() + patience).await?);
-        self.follow(&qmp);
-        *link = Some(qmp.clone());
+        let qmp = Arc::new(Qmp::connect(&self.layout.qmp_sock(), by).await?);
+        self.follow(&qmp, pid);
+        *place = Some(qmp.clone());
         Ok(Some(qmp))
     }
 
+    /// Takes the place of the connection before a QEMU is started, so that nobody else connects to it meanwhile.
+    pub(crate) async fn claim(&self) -> tokio::sync::MutexGuard<'_, Option<Arc<Qmp>>> {
+        self.link.lock().await
+    }
+
     /// Takes over a QEMU that has just been started.
-    pub(crate) async fn attach(self: &Arc<Self>, process: Process, qmp: Arc<Qmp>) {
+    pub(crate) fn attach(self: &Arc<Self>, place: &mut Option<Arc<Qmp>>, process: Process, qmp: Arc<Qmp>) {
+        self.follow(&qmp, process.pid());
         *held(&self.process) = Some(process);
         *held(&self.door) = None;
-        self.follow(&qmp);
-        *self.link.lock().await = Some(qmp);
+        *place = Some(qmp);
     }
 
     /// The host's port that leads to the guest's door.
@@ -90,7 +98,7 @@ impl Watch {
 
     /// Passes on what happens until the connection ends. Holds neither this value nor the connection: when the provider
     /// is dropped, the socket is free for another one.
-    fn follow(self: &Arc<Self>, qmp: &Arc<Qmp>) {
+    fn follow(self: &Arc<Self>, qmp: &Arc<Qmp>, pid: u32) {
         let mut events = qmp.events();
         let mut closed = qmp.closing();
         let weak = Arc::downgrade(self);
@@ -113,7 +121,7 @@ impl Watch {
                     Err(broadcast::error::RecvError::Closed) => break,
                 }
             }
-            after_connection(weak).await;
+            after_connection(weak, pid).await;
         });
     }
 
@@ -130,15 +138,14 @@ pub(crate) fn last_words(layout: &Layout) -> Vec<String> {
     words
 }
 
-/// The connection is gone: the process has ended, or only the connection has. Says so, or connects again.
-async fn after_connection(weak: Weak<Watch>) {
+/// The connection is gone: the process has ended, or only the connection has. Says so, or connects again. Another QEMU
+/// may run by now; it has a connection of its own.
+async fn after_connection(weak: Weak<Watch>, pid: u32) {
     loop {
         let Some(watch) = weak.upgrade() else { return };
-        *watch.link.lock().await = None;
-        let pidfile = watch.layout.pidfile();
-        match process::wait_for_end(&pidfile, Instant::now() + ENDING).await {
+        match ended(&watch.layout, pid).await {
             Ok(true) => {
-                let process = held(&watch.process).take();
+                let process = held(&watch.process).take_if(|p| p.pid() == pid);
                 let code = match process {
                     Some(process) => timeout(ENDING, process.ended()).await.ok().flatten(),
                     None => None,
@@ -155,6 +162,20 @@ async fn after_connection(weak: Weak<Watch>) {
         }
         drop(watch);
         sleep(RETRY).await;
+    }
+}
+
+/// Whether this process is the machine's no more; waits a moment for it.
+async fn ended(layout: &Layout, pid: u32) -> Result<bool> {
+    let by = Instant::now() + ENDING;
+    loop {
+        if liveness::holder(&layout.pidfile())? != Some(pid) {
+            return Ok(true);
+        }
+        if Instant::now() >= by {
+            return Ok(false);
+        }
+        sleep(LOOK_AGAIN).await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
-#![allow(unreachable_pub, reason = "shared by several test programs")]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::panic, reason = "shared by several test programs")]
 
 use std::{
     fs,

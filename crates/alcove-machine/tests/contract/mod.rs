@@ -1,6 +1,6 @@
 //! What every provider must do. A provider's tests give a [`Subject`]; the rest is here.
 
-#![allow(unreachable_pub, reason = "shared by several test programs")]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::panic, reason = "shared by several test programs")]
 
 use std::{future::Future, time::Duration};
 
@@ -116,9 +116,8 @@ pub async fn whole_life(subject: &impl Subject) {
 async fn exited(events: &mut tokio::sync::broadcast::Receiver<ProviderEvent>) -> ProviderEvent {
     let wait = async {
         loop {
-            match events.recv().await.unwrap() {
-                event @ ProviderEvent::Exited { .. } => break event,
-                _ => {}
+            if let event @ ProviderEvent::Exited { .. } = events.recv().await.unwrap() {
+                break event;
             }
         }
     };
