@@ -38,7 +38,8 @@ pub struct DistArgs {
     /// Use the binaries in this folder instead of building them.
     #[arg(long, value_name = "FOLDER")]
     pub binaries: Option<PathBuf>,
-    /// The kubectl that the packages carry; without it, the one that the Kubernetes build made.
+    /// The kubectl that the packages carry; without it, the one that the Kubernetes build made when the image goes in,
+    /// and none when it does not.
     #[arg(long, value_name = "FILE")]
     pub kubectl: Option<PathBuf>,
     /// Install the .deb in a clean Debian 13 afterwards, start what it brought, and purge it again.
@@ -65,11 +66,13 @@ pub fn run(args: &DistArgs) -> anyhow::Result<()> {
         Some(folder) => folder.clone(),
         None => binaries::build(&root, &release)?,
     };
-    let kubectl = match &args.kubectl {
-        Some(file) => file.clone(),
-        None => crate::image::kubectl(&root)?,
+    // kubectl alone is larger than all the rest: it comes with the image, and the small packages leave it out.
+    let kubectl = match (&args.kubectl, &args.with_image) {
+        (Some(file), _) => Some(file.clone()),
+        (None, Some(_)) => Some(crate::image::kubectl(&root)?),
+        (None, None) => None,
     };
-    let made = binaries::collect(&folder, &kubectl)?;
+    let made = binaries::collect(&folder, kubectl.as_deref())?;
     let written = tempfile::tempdir().context("can't make a folder for the manual pages")?;
     binaries::write_documents(&made, written.path())?;
     let inputs = Inputs {

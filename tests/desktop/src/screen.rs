@@ -149,6 +149,15 @@ impl Screen {
         self.tool("xdotool", &["windowactivate", "--sync", &window.id, "key", keys]).map(drop)
     }
 
+    /// Takes a picture of one window, without the frame that the window manager draws.
+    ///
+    /// # Errors
+    /// When it can't be taken or written.
+    pub fn picture_of(&self, window: &Shown, path: &Path) -> anyhow::Result<()> {
+        let path = path.to_str().context("the picture's path is not text")?;
+        self.tool("import", &["-window", &window.id, path]).map(drop)
+    }
+
     /// Takes a picture of the whole display.
     ///
     /// # Errors

@@ -51,6 +51,8 @@ async fn the_window_opens_hides_and_comes_back() -> anyhow::Result<()> {
         .await?;
     ensure!(answer["phase"] == "running", "the pages may speak to the supervisor: {answer}");
 
+    app.shows("Running", SOON).await?;
+
     screen.close(&window)?;
     screen.no_window("Alcove", SOON).await?;
     ensure!(running(&place.program("alcove-desktop")).len() == 1, "closing puts the window away and ends nothing");

@@ -18,12 +18,13 @@ pub(super) struct Binaries {
     pub(super) alcove: PathBuf,
     pub(super) alcoved: PathBuf,
     pub(super) desktop: PathBuf,
-    pub(super) kubectl: PathBuf,
+    /// Absent in the small packages; `alcove kubectl` then takes the person's own.
+    pub(super) kubectl: Option<PathBuf>,
 }
 
 impl Binaries {
     fn all(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.alcove, &self.alcoved, &self.desktop, &self.kubectl].into_iter()
+        [&self.alcove, &self.alcoved, &self.desktop].into_iter().chain(self.kubectl.as_ref())
     }
 }
 
@@ -49,18 +50,20 @@ pub(super) fn build(root: &Path, release: &Release) -> anyhow::Result<PathBuf> {
 }
 
 /// Finds the executables in this folder.
-pub(super) fn collect(folder: &Path, kubectl: &Path) -> anyhow::Result<Binaries> {
+pub(super) fn collect(folder: &Path, kubectl: Option<&Path>) -> anyhow::Result<Binaries> {
     let found = |name: &str| -> anyhow::Result<PathBuf> {
         let path = folder.join(name);
         ensure!(path.is_file(), "{} is missing", path.display());
         Ok(path)
     };
-    ensure!(kubectl.is_file(), "{} is missing", kubectl.display());
+    if let Some(kubectl) = kubectl {
+        ensure!(kubectl.is_file(), "{} is missing", kubectl.display());
+    }
     Ok(Binaries {
         alcove: found("alcove")?,
         alcoved: found("alcoved")?,
         desktop: found("alcove-desktop")?,
-        kubectl: kubectl.to_owned(),
+        kubectl: kubectl.map(Path::to_owned),
     })
 }
 

@@ -71,7 +71,9 @@ pub(super) fn collect(inputs: &Inputs<'_>, package: Package) -> anyhow::Result<F
     put("/usr/bin/alcove".into(), Source::File(binaries.alcove.clone()), 0o755);
     put("/usr/bin/alcove-desktop".into(), Source::File(binaries.desktop.clone()), 0o755);
     put("/usr/lib/alcove/alcoved".into(), Source::File(binaries.alcoved.clone()), 0o755);
-    put("/usr/lib/alcove/kubectl".into(), Source::File(binaries.kubectl.clone()), 0o755);
+    if let Some(kubectl) = &binaries.kubectl {
+        put("/usr/lib/alcove/kubectl".into(), Source::File(kubectl.clone()), 0o755);
+    }
 
     let linux = inputs.root.join("installers/linux");
     let desktop = linux.join("alcove-desktop.desktop");

@@ -30,7 +30,7 @@ fn stage(folder: &Path) -> binaries::Binaries {
     for name in ["alcove.bash", "_alcove", "alcove.fish"] {
         fs::write(folder.join("completions").join(name), "# completion\n").unwrap();
     }
-    binaries::collect(folder, &folder.join("kubectl")).unwrap()
+    binaries::collect(folder, Some(&folder.join("kubectl"))).unwrap()
 }
 
 fn files(

@@ -112,6 +112,8 @@ fn router(stand_in: Arc<StandIn>) -> Router {
         .route("/api/v1/machine/{operation}", post(operate))
         .route("/api/v1/settings", get(settings))
         .route("/api/v1/tasks", get(|| async { Json(json!({ "tasks": [] })) }))
+        .route("/api/v1/operations", get(|| async { Json(json!({ "operations": [], "next_before": null })) }))
+        .route("/api/v1/machine/snapshots", get(|| async { Json(json!({ "snapshots": [] })) }))
         .route("/api/v1/events", get(events))
         .route("/api/v1/tickets", post(ticket))
         .route("/api/v1/quit", post(quit))
