@@ -17,6 +17,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1/cni"
 out=$(cd "$1" && pwd)
 jobs=${KUBERNETES_JOBS:-2}
+# The same flags for every build and test: other ones would fill a second
+# cache with another copy of Kubernetes.
+export GOFLAGS="-trimpath -buildvcs=false"
 
 kubernetes=v1.36.3
 release="$kubernetes+alcove1"
@@ -33,7 +36,7 @@ stamp="-X k8s.io/component-base/version.gitVersion=$release
 # go_build NAME FOLDER LDFLAGS CGO TAGS PACKAGE
 go_build() {
 	echo "==> building $1"
-	(cd "$here/$2" && CGO_ENABLED=$4 go build -trimpath -buildvcs=false -p "$jobs" -tags "$5" \
+	(cd "$here/$2" && CGO_ENABLED=$4 go build -p "$jobs" -tags "$5" \
 		-ldflags "-s -w $3" -o "$out/$1" "$6")
 }
 

@@ -109,7 +109,10 @@ func openDatastore(ctx context.Context, c *config.Config) (*datastore, error) {
 		stopStore()
 		return nil, fault.Wrap(fault.CodeDatastore, err, "cannot protect the store's socket", "")
 	}
-	service := grpc.NewServer(grpc.MaxRecvMsgSize(2*1024*1024), grpc.MaxSendMsgSize(math.MaxInt32), grpc.MaxConcurrentStreams(math.MaxUint32))
+	service := grpc.NewServer(grpc.MaxRecvMsgSize(2*1024*1024), grpc.MaxSendMsgSize(math.MaxInt32), grpc.MaxConcurrentStreams(math.MaxUint32),
+		// The API server opens a connection per kind of resource, most of
+		// them idle: they need no large buffers of their own.
+		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10), grpc.SharedWriteBuffer(true))
 	server.New(backend, "unix", progressNotify, emulatedEtcd).Register(service)
 	served := make(chan struct{})
 	go func() {

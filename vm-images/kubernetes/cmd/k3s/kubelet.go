@@ -96,7 +96,12 @@ func kubeletSettings(c *config.Config, node nodeSettings) (*options.KubeletFlags
 	options.AddKubeletConfigFlags(set, settings)
 	options.AddGlobalFlags(set)
 	// The owner's flags come last, over what is set above.
-	if err := parse("kubelet", set, map[string]string{}, c.KubeletArgs); err != nil {
+	ours := map[string]string{
+		// How often containers' use is read. Every reading walks all groups,
+		// which is what keeps an idle node busy.
+		"housekeeping-interval": "30s",
+	}
+	if err := parse("kubelet", set, ours, c.KubeletArgs); err != nil {
 		return nil, nil, err
 	}
 	return flags, settings, nil

@@ -12,7 +12,7 @@ import (
 const (
 	startGarbage   = 400
 	startLimit     = 400 << 20
-	runningGarbage = 50
+	runningGarbage = 25
 	settleTime     = 20 * time.Second
 )
 

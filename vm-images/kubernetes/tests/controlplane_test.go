@@ -1,0 +1,270 @@
+// Package tests runs the built program as a real control plane on loopback.
+package tests
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+const startDeadline = 3 * time.Minute
+
+// program gives the program under test: K3S_BINARY, or one built from here.
+func program(t *testing.T) string {
+	t.Helper()
+	if path := os.Getenv("K3S_BINARY"); path != "" {
+		return path
+	}
+	path := filepath.Join(t.TempDir(), "k3s")
+	if output, err := exec.Command("go", "build", "-o", path, "../cmd/k3s").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	return path
+}
+
+type plane struct {
+	process *exec.Cmd
+	steps   chan string
+	client  *kubernetes.Clientset
+	ended   chan struct{}
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+func start(t *testing.T, binary, folder string, port int) *plane {
+	t.Helper()
+	kubeconfig := filepath.Join(folder, "kubeconfig.yaml")
+	p := &plane{steps: make(chan string, 64), ended: make(chan struct{})}
+	p.process = exec.Command(binary, "server", "--disable-agent", "--data-dir", folder, "--bind-address", "127.0.0.1",
+		"--https-listen-port", fmt.Sprint(port), "--write-kubeconfig", kubeconfig, "--config", "/dev/null")
+	out, err := p.process.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(folder, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.process.Stderr = log
+	p.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.process.Process.Kill(); <-p.ended })
+	go func() {
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			p.steps <- lines.Text()
+		}
+		p.process.Wait()
+		close(p.ended)
+	}()
+	p.until(t, "alcove-step controllers ready")
+	settings, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.client, err = kubernetes.NewForConfig(settings); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func (p *plane) until(t *testing.T, line string) {
+	t.Helper()
+	deadline := time.After(startDeadline)
+	for {
+		select {
+		case got := <-p.steps:
+			if got == line {
+				return
+			}
+		case <-p.ended:
+			t.Fatalf("ended before %q", line)
+		case <-deadline:
+			t.Fatalf("no %q in time", line)
+		}
+	}
+}
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for !condition() {
+		if time.Now().After(deadline) {
+			t.Fatal(what)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+func TestControlPlane(t *testing.T) {
+	binary := program(t)
+	// A long path: the store's socket must not depend on it.
+	folder := filepath.Join(t.TempDir(), strings.Repeat("long-", 20))
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	port := freePort(t)
+	ctx := context.Background()
+	whole := t
+	p := start(whole, binary, folder, port)
+
+	for name, mode := range map[string]os.FileMode{
+		"kubeconfig.yaml": 0o600, "server/tls/server-ca.key": 0o600, "server/token": 0o600, "server/db/state.db": 0, "server/cred/admin.kubeconfig": 0o600,
+		"server/manifests/coredns.yaml": 0o600,
+	} {
+		info, err := os.Stat(filepath.Join(folder, name))
+		if err != nil {
+			t.Error(err)
+		} else if mode != 0 && info.Mode().Perm() != mode {
+			t.Errorf("%s has mode %v", name, info.Mode())
+		}
+	}
+	eventually(t, "the addons were not applied", func() bool {
+		_, err := p.client.AppsV1().Deployments("kube-system").Get(ctx, "coredns", metav1.GetOptions{})
+		return err == nil
+	})
+	roles, err := p.client.RbacV1().ClusterRoles().List(ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/bootstrapping=rbac-defaults"})
+	if err != nil || len(roles.Items) < 60 {
+		t.Fatalf("%d default roles, %v", len(roles.Items), err)
+	}
+	if _, err := p.client.RbacV1().RoleBindings("kube-system").Get(ctx, "system:controller:bootstrap-signer", metav1.GetOptions{}); err != nil {
+		t.Error(err)
+	}
+
+	t.Run("nobody is let in without a certificate", func(t *testing.T) {
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+		for path, want := range map[string]int{"/api/v1/secrets": 401, "/readyz": 401, "/v1-k3s/config": 401, "/cacerts": 200, "/ping": 200} {
+			response, err := client.Get(fmt.Sprintf("https://127.0.0.1:%d%s", port, path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(response.Body)
+			response.Body.Close()
+			if response.StatusCode != want {
+				t.Errorf("%s: %d %s", path, response.StatusCode, body)
+			}
+			if path == "/cacerts" {
+				if block, _ := pem.Decode(body); block == nil {
+					t.Error("no authority")
+				}
+			}
+		}
+	})
+
+	t.Run("a manifest is applied when it appears and when it changes", func(t *testing.T) {
+		file := filepath.Join(folder, "server", "manifests", "own.yaml")
+		for _, value := range []string{"one", "two"} {
+			content := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: own, namespace: default}\ndata: {value: " + value + "}\n"
+			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "not applied: "+value, func() bool {
+				found, err := p.client.CoreV1().ConfigMaps("default").Get(ctx, "own", metav1.GetOptions{})
+				return err == nil && found.Data["value"] == value
+			})
+		}
+	})
+
+	t.Run("a node joins with the token and with no other", func(t *testing.T) {
+		raw, err := os.ReadFile(filepath.Join(folder, "server", "node-token"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		token := strings.TrimSpace(string(raw))
+		agent := func(name, token string) (string, error) {
+			agentFolder := t.TempDir()
+			limited, cancel := context.WithTimeout(ctx, 30*time.Second)
+			defer cancel()
+			// There is no containerd here: it ends after it has joined.
+			output, err := exec.CommandContext(limited, binary, "agent", "--data-dir", agentFolder, "--config", "/dev/null", "--node-name", name,
+				"--node-ip", "127.0.0.1", "--server", fmt.Sprintf("https://127.0.0.1:%d", port), "--token", token).CombinedOutput()
+			_, certificate := os.Stat(filepath.Join(agentFolder, "agent", "client-kubelet.crt"))
+			if certificate != nil {
+				err = certificate
+			} else {
+				err = nil
+			}
+			return string(output), err
+		}
+		if output, err := agent("second", token); err != nil {
+			t.Errorf("%v\n%s", err, output)
+		}
+		if output, err := agent("second", token); err == nil {
+			t.Errorf("another machine took the name of the first\n%s", output)
+		}
+		if output, err := agent("third", token[:len(token)-1]+"x"); err == nil {
+			t.Errorf("a wrong secret was good enough\n%s", output)
+		}
+		if output, err := agent("third", "K10"+strings.Repeat("0", 64)+token[67:]); err == nil || !strings.Contains(output, "token_invalid") {
+			t.Errorf("another server's token was good enough\n%s", output)
+		}
+	})
+
+	t.Run("what was acknowledged survives a kill", func(t *testing.T) {
+		for i := range 20 {
+			_, err := p.client.CoreV1().ConfigMaps("default").Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("kept-%d", i)}}, metav1.CreateOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := p.client.CoreV1().ConfigMaps("default").Delete(ctx, "kept-0", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.process.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		<-p.ended
+		p = start(whole, binary, folder, port)
+		for i := 1; i < 20; i++ {
+			if _, err := p.client.CoreV1().ConfigMaps("default").Get(ctx, fmt.Sprintf("kept-%d", i), metav1.GetOptions{}); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := p.client.CoreV1().ConfigMaps("default").Get(ctx, "kept-0", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			t.Error("what was deleted is back:", err)
+		}
+	})
+
+	t.Run("a wanted end is clean", func(t *testing.T) {
+		if err := p.process.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-p.ended:
+		case <-time.After(30 * time.Second):
+			t.Fatal("still running")
+		}
+		if code := p.process.ProcessState.ExitCode(); code != 0 {
+			t.Fatalf("exit code %d", code)
+		}
+	})
+}
