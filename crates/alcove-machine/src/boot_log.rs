@@ -150,7 +150,8 @@ mod tests {
         let mut log = BootLog::new(&path);
         assert!(log.drain().await.is_empty());
         let mut file = std::fs::File::create(&path).unwrap();
-        file.write_all(b"{\"step\":\"kernel\",\"state\":\"done\",\"at_ms\":900}\n\xff\xfe garbage\n{\"step\":\"ini").unwrap();
+        file.write_all(b"{\"step\":\"kernel\",\"state\":\"done\",\"at_ms\":900}\n\xff\xfe garbage\n{\"step\":\"ini")
+            .unwrap();
         let first = log.next().await;
         assert_eq!((first.step.as_str(), first.state, first.at_ms), ("kernel", Some(StepState::Done), 900));
         assert!(log.drain().await.is_empty());

@@ -17,8 +17,7 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<()> {
     temporary.push(format!(".tmp{}", std::process::id()));
     let temporary = PathBuf::from(temporary);
     let written = (|| -> io::Result<()> {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&temporary, path)
@@ -32,8 +31,8 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<()> {
 
 /// Writes a JSON document for people to read, too.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_vec_pretty(value)
-        .map_err(|e| MachineError::io("can't write", path, io::Error::other(e)))?;
+    let mut text =
+        serde_json::to_vec_pretty(value).map_err(|e| MachineError::io("can't write", path, io::Error::other(e)))?;
     text.push(b'\n');
     write_private(path, &text)
 }

@@ -62,7 +62,10 @@ impl Image {
             Ok(Some(manifest)) => manifest,
             Ok(None) => return Err(invalid(format!("there is no guest image in {}", folder.display()))),
             Err(MachineError::FileCorrupt { reason, .. }) => {
-                return Err(invalid(format!("the manifest of the guest image in {} is damaged: {reason}", folder.display())));
+                return Err(invalid(format!(
+                    "the manifest of the guest image in {} is damaged: {reason}",
+                    folder.display()
+                )));
             }
             Err(other) => return Err(other),
         };
@@ -276,7 +279,9 @@ fn unpack(from: &Path, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<
         let target = to.join(&name);
         let mut out = File::create_new(&target).map_err(|e| MachineError::io("can't write", &target, e))?;
         done += io::copy(&mut entry, &mut out).map_err(|e| match e.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => MachineError::DiskFull { path: target.clone() },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                MachineError::DiskFull { path: target.clone() }
+            }
             _ => bad(e.to_string()),
         })?;
         progress(done.min(total), total);

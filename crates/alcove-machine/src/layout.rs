@@ -296,14 +296,9 @@ impl Layout {
         for folder in [self.home.images(), self.home.config.clone()] {
             private_folder(&folder)?;
         }
-        for folder in [
-            self.machine.clone(),
-            self.credentials(),
-            self.state(),
-            self.snapshots(),
-            self.logs(),
-            self.tasks(),
-        ] {
+        for folder in
+            [self.machine.clone(), self.credentials(), self.state(), self.snapshots(), self.logs(), self.tasks()]
+        {
             private_folder(&folder)?;
         }
         Ok(())

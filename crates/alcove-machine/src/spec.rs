@@ -121,7 +121,12 @@ impl ImageSlots {
 
 impl MachineSpec {
     /// A new machine with an identity of its own.
-    pub fn new(instance: InstanceName, setup: MachineSetup, account: Account, image: impl Into<String>) -> Result<Self> {
+    pub fn new(
+        instance: InstanceName,
+        setup: MachineSetup,
+        account: Account,
+        image: impl Into<String>,
+    ) -> Result<Self> {
         check_setup(&setup)?;
         let id: [u8; 16] = rand::random();
         let tail: [u8; 3] = rand::random();
@@ -145,7 +150,8 @@ impl MachineSpec {
         let path = layout.machine_json();
         let spec: Option<Self> = files::read_versioned(&path, SCHEMA).map_err(files::keep_damaged)?;
         if let Some(spec) = &spec {
-            spec.check().map_err(|reason| files::keep_damaged(MachineError::FileCorrupt { path, reason, kept: None }))?;
+            spec.check()
+                .map_err(|reason| files::keep_damaged(MachineError::FileCorrupt { path, reason, kept: None }))?;
         }
         Ok(spec)
     }

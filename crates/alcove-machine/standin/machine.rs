@@ -69,7 +69,8 @@ pub(crate) fn run(script: &Script, _program: &Path, arguments: &[String]) -> i32
     }
     let _ = (&lock).write_all(format!("{}\n", std::process::id()).as_bytes());
 
-    let door = TcpListener::bind("127.0.0.1:0").unwrap_or_else(|e| die(&format!("Could not set up host forwarding: {e}")));
+    let door =
+        TcpListener::bind("127.0.0.1:0").unwrap_or_else(|e| die(&format!("Could not set up host forwarding: {e}")));
     let port = door.local_addr().map(|a| a.port()).unwrap_or(0);
     let incoming = options.contains_key("-incoming");
     let machine = Arc::new(Mutex::new(Machine {
@@ -91,7 +92,8 @@ pub(crate) fn run(script: &Script, _program: &Path, arguments: &[String]) -> i32
         }
     }
     let serial = options["-chardev"].iter().find_map(|c| key(c, "logfile")).unwrap_or_default();
-    let boot = options["-chardev"].iter().find(|c| c.starts_with("file,")).and_then(|c| key(c, "path")).unwrap_or_default();
+    let boot =
+        options["-chardev"].iter().find(|c| c.starts_with("file,")).and_then(|c| key(c, "path")).unwrap_or_default();
     for (id, listener) in sockets {
         let machine = machine.clone();
         thread::spawn(move || match id.as_str() {
@@ -172,7 +174,10 @@ fn serve_control(machine: &Shared, listener: &UnixListener) {
             "package": "stand-in" }, "capabilities": ["oob"] } });
         let _ = writeln!(write, "{greeting}");
         // An event that no version of ours knows must not end anything.
-        let _ = writeln!(write, r#"{{"event":"FROM_THE_FUTURE","data":{{"x":1}},"timestamp":{{"seconds":1,"microseconds":2}}}}"#);
+        let _ = writeln!(
+            write,
+            r#"{{"event":"FROM_THE_FUTURE","data":{{"x":1}},"timestamp":{{"seconds":1,"microseconds":2}}}}"#
+        );
         if let Ok(listener) = stream.try_clone() {
             held(machine).listeners.push(listener);
         }
@@ -367,7 +372,8 @@ impl Machine {
 
     /// The memory as a file: the count, what the machine is made of, and how it is written.
     fn memory(&self) -> Vec<u8> {
-        let hardware: Vec<_> = ["-machine", "-m", "-smp", "-cpu", "-device"].iter().map(|f| &self.options[*f]).collect();
+        let hardware: Vec<_> =
+            ["-machine", "-m", "-smp", "-cpu", "-device"].iter().map(|f| &self.options[*f]).collect();
         json!({ "count": self.count, "hardware": hardware, "mapped": self.mapped }).to_string().into_bytes()
     }
 }

@@ -41,11 +41,8 @@ fn main() {
     let arguments: Vec<String> = arguments.collect();
     let script = Script::beside(&program);
     let name = program.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let code = if name == "qemu-img" {
-        disk_tool::run(&script, &arguments)
-    } else {
-        qemu(&script, &program, &arguments)
-    };
+    let code =
+        if name == "qemu-img" { disk_tool::run(&script, &arguments) } else { qemu(&script, &program, &arguments) };
     std::process::exit(code);
 }
 

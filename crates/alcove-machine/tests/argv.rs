@@ -69,11 +69,10 @@ fn golden(name: &str, arguments: &Arguments<'_>) {
 fn the_command_line_is_what_it_was() {
     let paths = paths("/home/ada/alcove");
     golden("cold-tcg.txt", &arguments(&paths, &SETUP));
-    golden("resume-kvm.txt", &Arguments {
-        acceleration: Acceleration::Kvm,
-        incoming: true,
-        ..arguments(&paths, &SETUP)
-    });
+    golden(
+        "resume-kvm.txt",
+        &Arguments { acceleration: Acceleration::Kvm, incoming: true, ..arguments(&paths, &SETUP) },
+    );
     golden("rescue-without-seccomp.txt", &Arguments { rescue: true, sandbox: false, ..arguments(&paths, &SETUP) });
 }
 
@@ -120,11 +119,14 @@ fn the_process_says_what_it_was_started_as() {
     let built = argv::build(&arguments(&paths, &SETUP));
     let name = built[1].to_string_lossy().into_owned();
     let identity = Identity::parse(name.split(',').next().unwrap()).unwrap();
-    assert_eq!(identity, Identity {
-        image: "abc123".into(),
-        hardware: argv::hardware(&arguments(&paths, &SETUP)),
-        acceleration: Acceleration::Tcg,
-    });
+    assert_eq!(
+        identity,
+        Identity {
+            image: "abc123".into(),
+            hardware: argv::hardware(&arguments(&paths, &SETUP)),
+            acceleration: Acceleration::Tcg,
+        }
+    );
     for other in ["", "debian", "alcove-x", "alcove-x:img:vax:0", "other-x:img:tcg:0"] {
         assert_eq!(Identity::parse(other), None, "{other}");
     }

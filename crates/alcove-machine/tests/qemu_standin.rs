@@ -456,7 +456,8 @@ async fn warm_machines_are_adopted_many_times() {
         clone.prepare(&spec, &bench.image).await.unwrap();
         clone.resume(&spec, &bench.image).await.unwrap();
         let log = layout.serial_log();
-        eventually("it goes on", || fs::read_to_string(&log).is_ok_and(|l| l.contains(&format!("TICK {}", count + 5)))).await;
+        eventually("it goes on", || fs::read_to_string(&log).is_ok_and(|l| l.contains(&format!("TICK {}", count + 5))))
+            .await;
         assert!(matches!(warm::adopt_with(&warm, &layout, &bench.options()).await, Err(MachineError::Exists(_))));
         clone.kill().await.unwrap();
         clone.destroy().await.unwrap();

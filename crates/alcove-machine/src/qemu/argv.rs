@@ -136,11 +136,7 @@ impl Identity {
         let mut parts = name.split(':');
         parts.next().filter(|p| p.starts_with("alcove-"))?;
         let (image, acceleration, hardware) = (parts.next()?, parts.next()?, parts.next()?);
-        Some(Self {
-            image: image.into(),
-            hardware: hardware.into(),
-            acceleration: parse_acceleration(acceleration)?,
-        })
+        Some(Self { image: image.into(), hardware: hardware.into(), acceleration: parse_acceleration(acceleration)? })
     }
 }
 
@@ -194,11 +190,8 @@ pub fn hardware(arguments: &Arguments<'_>) -> String {
 /// The arguments of QEMU. It starts with its processors standing still, so that nothing happens before the supervisor
 /// listens.
 pub fn build(arguments: &Arguments<'_>) -> Vec<OsString> {
-    let identity = Identity {
-        image: arguments.image.into(),
-        hardware: hardware(arguments),
-        acceleration: arguments.acceleration,
-    };
+    let identity =
+        Identity { image: arguments.image.into(), hardware: hardware(arguments), acceleration: arguments.acceleration };
     build_named(arguments, &identity.name(arguments.instance))
 }
 
@@ -229,7 +222,9 @@ fn build_named(a: &Arguments<'_>, name: &str) -> Vec<OsString> {
     argv.pair_os("-blockdev", blockdev_data(&p.data));
     argv.pair(
         "-device",
-        format!("virtio-blk-pci,id=data-disk,drive={DATA_NODE},serial=alcove-data,iothread=disks,werror=stop,rerror=stop"),
+        format!(
+            "virtio-blk-pci,id=data-disk,drive={DATA_NODE},serial=alcove-data,iothread=disks,werror=stop,rerror=stop"
+        ),
     );
 
     // Port 0: the system picks a free one, and QEMU says which (`info usernet`). Nothing to race for.

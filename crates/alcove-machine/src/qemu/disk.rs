@@ -31,8 +31,7 @@ pub(crate) struct Head {
 pub(crate) fn head(disk: &Path) -> Result<Head> {
     let mut file = File::open(disk).map_err(|e| MachineError::io("can't read", disk, e))?;
     let mut bytes = [0_u8; 80];
-    let damaged =
-        |reason: &str| MachineError::FileCorrupt { path: disk.into(), reason: reason.into(), kept: None };
+    let damaged = |reason: &str| MachineError::FileCorrupt { path: disk.into(), reason: reason.into(), kept: None };
     match file.read_exact(&mut bytes) {
         Ok(()) => parse_head(&bytes).ok_or_else(|| damaged("it is not a disk of ours")),
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(damaged("it is cut off")),

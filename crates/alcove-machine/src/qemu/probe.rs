@@ -75,7 +75,9 @@ pub async fn choose(
     }
     let verdict = match trial {
         Ok(()) => Verdict { acceleration: Acceleration::Kvm, reason: "a guest booted with KVM".into() },
-        Err(NoBoot { why, .. }) => Verdict { acceleration: Acceleration::Tcg, reason: format!("no guest boots with KVM here: {why}") },
+        Err(NoBoot { why, .. }) => {
+            Verdict { acceleration: Acceleration::Tcg, reason: format!("no guest boots with KVM here: {why}") }
+        }
     };
     tracing::info!(acceleration = ?verdict.acceleration, reason = verdict.reason, "acceleration was tried");
     cache.schema = SCHEMA;
@@ -172,7 +174,9 @@ pub async fn boots(
             let last = words.lines().chain(said.lines().rev().map(str::trim).filter(|l| !l.is_empty())).next();
             Err(NoBoot::ended(format!("QEMU ended ({})", last.unwrap_or("without a word"))))
         }
-        Err(_) if said.is_empty() => Err(NoBoot::hung(format!("the guest hangs (not a word in {} s)", deadline.as_secs()))),
+        Err(_) if said.is_empty() => {
+            Err(NoBoot::hung(format!("the guest hangs (not a word in {} s)", deadline.as_secs())))
+        }
         Err(_) => Err(NoBoot::hung(format!("the guest hangs while it boots ({} s)", deadline.as_secs()))),
     }
 }
@@ -207,7 +211,10 @@ pub(crate) fn takes_direct_io(folder: &Path) -> bool {
     let path = folder.join(".direct");
     let opened = rustix::fs::open(
         &path,
-        rustix::fs::OFlags::CREATE | rustix::fs::OFlags::RDWR | rustix::fs::OFlags::DIRECT | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::OFlags::CREATE
+            | rustix::fs::OFlags::RDWR
+            | rustix::fs::OFlags::DIRECT
+            | rustix::fs::OFlags::CLOEXEC,
         rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
     );
     let _ = fs::remove_file(&path);

@@ -12,11 +12,7 @@ use alcove_types::machine::{Acceleration, Snapshot, SnapshotRequest};
 use async_trait::async_trait;
 use qapi::qmp;
 use serde::{Deserialize, Serialize};
-use tokio::{
-    net::UnixStream,
-    sync::broadcast,
-    time::Instant,
-};
+use tokio::{net::UnixStream, sync::broadcast, time::Instant};
 
 use super::{
     argv::{self, Arguments, Identity, Paths},
@@ -125,10 +121,9 @@ impl QemuProvider {
     fn must_be_off(&self) -> Result<()> {
         match self.alive()? {
             None => Ok(()),
-            Some(_) => Err(MachineError::WrongState {
-                message: "the machine is on".into(),
-                hint: "Stop or suspend it first.",
-            }),
+            Some(_) => {
+                Err(MachineError::WrongState { message: "the machine is on".into(), hint: "Stop or suspend it first." })
+            }
         }
     }
 
@@ -188,11 +183,7 @@ impl QemuProvider {
         }
         let head = disk::head(&data)?;
         if head.corrupt {
-            return Err(MachineError::FileCorrupt {
-                path: data,
-                reason: "QEMU found it damaged".into(),
-                kept: None,
-            });
+            return Err(MachineError::FileCorrupt { path: data, reason: "QEMU found it damaged".into(), kept: None });
         }
         if chosen.is_none() {
             let (machine_type, _) = installed.machine_type(None)?;

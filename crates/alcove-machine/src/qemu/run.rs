@@ -1,11 +1,6 @@
 //! Starting, suspending and resuming: the order of the steps, and the way back from each.
 
-use std::{
-    fs, io,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use qapi::qmp;
 use tokio::time::Instant;
@@ -149,7 +144,10 @@ async fn spawn(
                 return Ok((process, qmp));
             }
             // Some builds come without seccomp, and say so by refusing to start.
-            Err(e) if arguments.sandbox && e.last_words().iter().any(|l| l.contains("sandbox") || l.contains("seccomp")) => {
+            Err(e)
+                if arguments.sandbox
+                    && e.last_words().iter().any(|l| l.contains("sandbox") || l.contains("seccomp")) =>
+            {
                 tracing::warn!("this QEMU can't confine itself (no seccomp)");
                 arguments.sandbox = false;
             }
@@ -267,12 +265,7 @@ pub(crate) async fn suspend(provider: &QemuProvider) -> Result<Suspended> {
     Ok(Suspended { bytes, took: began.elapsed() })
 }
 
-async fn write(
-    provider: &QemuProvider,
-    qmp: &Qmp,
-    state: &StateFolder,
-    fingerprint: Fingerprint,
-) -> Result<u64> {
+async fn write(provider: &QemuProvider, qmp: &Qmp, state: &StateFolder, fingerprint: Fingerprint) -> Result<u64> {
     let making = state.memory_in_making();
     files::write_private(&making, b"")?;
     let format = suspend::save(qmp, state).await?;
@@ -361,7 +354,9 @@ pub(crate) fn destroy(layout: &Layout) -> Result<()> {
     if layout.machine().exists() {
         files::sync_parent(&layout.machine_json())?;
     }
-    for socket in [layout.qmp_sock(), layout.qmp_diag_sock(), layout.qga_sock(), layout.console_sock(), layout.pidfile()] {
+    for socket in
+        [layout.qmp_sock(), layout.qmp_diag_sock(), layout.qga_sock(), layout.console_sock(), layout.pidfile()]
+    {
         files::remove_if_there(&socket)?;
     }
     Ok(())

@@ -106,7 +106,9 @@ pub(crate) async fn clear(qmp: &Qmp) -> Result<()> {
                 let _ = qmp.execute(qmp::migrate_cancel {}).await;
             }
             _ => match status(qmp).await? {
-                Some((s, _)) if matches!(s.as_str(), "setup" | "active" | "device" | "cancelling" | "pre-switchover") => {
+                Some((s, _))
+                    if matches!(s.as_str(), "setup" | "active" | "device" | "cancelling" | "pre-switchover") =>
+                {
                     let _ = qmp.execute(qmp::migrate_cancel {}).await;
                 }
                 _ => return Ok(()),
@@ -198,7 +200,10 @@ async fn run(qmp: &Qmp, direction: Direction, file: &Path) -> Result<()> {
             if direction == Direction::Out {
                 let _ = qmp.execute(qmp::migrate_cancel {}).await;
             }
-            return Err(MachineError::Timeout { what: "saving or loading the machine's memory".into(), after: DEADLINE });
+            return Err(MachineError::Timeout {
+                what: "saving or loading the machine's memory".into(),
+                after: DEADLINE,
+            });
         }
     }
 }

@@ -87,7 +87,8 @@ impl Installed {
 }
 
 fn locate(given: Option<&Path>) -> Result<PathBuf> {
-    let named = given.map(Path::to_path_buf).or_else(|| env::var_os("ALCOVE_QEMU").filter(|v| !v.is_empty()).map(Into::into));
+    let named =
+        given.map(Path::to_path_buf).or_else(|| env::var_os("ALCOVE_QEMU").filter(|v| !v.is_empty()).map(Into::into));
     if let Some(path) = named {
         return if executable(&path) { Ok(path) } else { Err(missing(format!("{} can't be run", path.display()))) };
     }
@@ -124,13 +125,18 @@ async fn ask(qemu: &Path, arguments: &[&str]) -> Result<String> {
             return Err(missing(format!("{} can't be run ({e})", qemu.display())));
         }
         Ok(Err(e)) => return Err(MachineError::io("can't run", qemu, e)),
-        Err(_) => return Err(MachineError::Timeout { what: format!("an answer of {}", qemu.display()), after: PATIENCE }),
+        Err(_) => {
+            return Err(MachineError::Timeout { what: format!("an answer of {}", qemu.display()), after: PATIENCE });
+        }
     };
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let words: Vec<String> = String::from_utf8_lossy(&output.stderr).lines().map(str::to_owned).collect();
-    Err(MachineError::HypervisorFailed { message: format!("{} does not run ({})", qemu.display(), output.status), last_words: words })
+    Err(MachineError::HypervisorFailed {
+        message: format!("{} does not run ({})", qemu.display(), output.status),
+        last_words: words,
+    })
 }
 
 /// `10.0.2` from `QEMU emulator version 10.0.2 (Debian …)`.

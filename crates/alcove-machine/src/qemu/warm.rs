@@ -2,11 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{
-    disk,
-    provider::QemuOptions,
-    version,
-};
+use super::{disk, provider::QemuOptions, version};
 use crate::{
     Layout, MachineError, MachineSpec, Result, files, liveness,
     state::{DiskMark, Reason, StateFolder},

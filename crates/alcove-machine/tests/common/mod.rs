@@ -1,7 +1,6 @@
 //! A machine in a folder of its own, run by the stand-in or by the real QEMU.
 
 #![allow(dead_code, reason = "not every test file uses all of it")]
-
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::panic, reason = "shared by several test programs")]
 
 use std::{
@@ -11,12 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alcove_machine::{
-    Home, Layout, MachineSpec, QemuProvider,
-    image::Image,
-    liveness,
-    qemu::QemuOptions,
-};
+use alcove_machine::{Home, Layout, MachineSpec, QemuProvider, image::Image, liveness, qemu::QemuOptions};
 use alcove_types::{
     guest::Account,
     image::{ImageFile, ImageKubernetes, ImageManifest, MANIFEST_SCHEMA},

@@ -5,9 +5,7 @@
 use std::{future::Future, time::Duration};
 
 use alcove_machine::{
-    MachineError, MachineSpec, Power, Provider, ProviderEvent, StartOptions,
-    image::Image,
-    provider::On,
+    MachineError, MachineSpec, Power, Provider, ProviderEvent, StartOptions, image::Image, provider::On,
     state::Validity,
 };
 use alcove_types::machine::SnapshotRequest;
