@@ -15,12 +15,25 @@ import (
 // is the end of all, and systemd starts the process anew.
 type components struct {
 	context context.Context
-	cancel  context.CancelCauseFunc
+	cancel  context.CancelFunc
 	group   sync.WaitGroup
+	mutex   sync.Mutex
+	failure error
+}
+
+// fail ends everything; the first reason is the one that is told.
+func (c *components) fail(name string, err error) {
+	fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+	c.mutex.Lock()
+	if c.failure == nil {
+		c.failure = err
+	}
+	c.mutex.Unlock()
+	c.cancel()
 }
 
 func newComponents(parent context.Context) *components {
-	ctx, cancel := context.WithCancelCause(parent)
+	ctx, cancel := context.WithCancel(parent)
 	return &components{context: ctx, cancel: cancel}
 }
 
@@ -36,8 +49,7 @@ func (c *components) Start(name string, run func(context.Context) error) {
 		if err == nil {
 			err = fault.New(fault.CodeComponentEnded, name+" ended", "the service restarts by itself; the log above says why it ended")
 		}
-		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
-		c.cancel(err)
+		c.fail(name, err)
 	}()
 }
 
@@ -48,8 +60,7 @@ func (c *components) Chore(name string, run func(context.Context) error) {
 	go func() {
 		defer c.group.Done()
 		if err := run(c.context); err != nil && c.context.Err() == nil {
-			fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
-			c.cancel(err)
+			c.fail(name, err)
 		}
 	}()
 }
@@ -64,8 +75,7 @@ func (c *components) Wait(grace time.Duration) error {
 	case <-done:
 	case <-time.After(grace):
 	}
-	if cause := context.Cause(c.context); cause != context.Canceled {
-		return cause
-	}
-	return nil
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	return c.failure
 }
