@@ -14,7 +14,15 @@ const COMMANDS: [&str; 9] = [
     "quit",
 ];
 
+/// The first of the pages that go into the program.
+const PAGES: &str = "../ui/apps/native/dist/index.html";
+
 fn main() {
+    println!("cargo::rerun-if-changed={PAGES}");
+    if !std::path::Path::new(PAGES).is_file() {
+        println!("cargo::error=the pages are not built: run `cargo xtask ui` first");
+        return;
+    }
     let attributes = tauri_build::Attributes::new().app_manifest(tauri_build::AppManifest::new().commands(&COMMANDS));
     if let Err(error) = tauri_build::try_build(attributes) {
         println!("cargo::error={error:#}");

@@ -149,6 +149,53 @@ impl Screen {
         self.tool("xdotool", &["windowactivate", "--sync", &window.id, "key", keys]).map(drop)
     }
 
+    /// Puts a tray at the top right of the display; `None` where its program (`trayer`) is not installed.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn tray(&self) -> anyhow::Result<Option<Guarded>> {
+        let started = Command::new("trayer")
+            .args(["--edge", "top", "--align", "right", "--widthtype", "request", "--height", "32"])
+            .env("DISPLAY", &self.display)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        match started {
+            Ok(tray) => Ok(Some(Guarded(tray))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e).context("can't start trayer"),
+        }
+    }
+
+    /// Opens the menu of the only icon in the tray, once there is one.
+    ///
+    /// # Errors
+    /// When no icon appears.
+    pub async fn open_tray_menu(&self, deadline: Duration) -> anyhow::Result<()> {
+        let (x, y) = eventually("an icon in the tray", deadline, || async {
+            let facts = self
+                .tool("xdotool", &["search", "--onlyvisible", "--class", "trayer", "getwindowgeometry", "--shell"])?;
+            let fact = |name: &str| {
+                let value = facts.lines().rev().find_map(|l| l.strip_prefix(name)?.strip_prefix('='));
+                value.and_then(|v| v.parse::<i32>().ok()).with_context(|| format!("no {name} in {facts}"))
+            };
+            let width = fact("WIDTH")?;
+            ensure!(width >= 20, "the tray is empty");
+            Ok((fact("X")? + width / 2, fact("Y")? + 16))
+        })
+        .await?;
+        self.tool("xdotool", &["mousemove", &x.to_string(), &y.to_string(), "click", "1"]).map(drop)
+    }
+
+    /// Presses keys in whatever has the keyboard, such as an open menu.
+    ///
+    /// # Errors
+    /// When the display does not answer.
+    pub fn keys(&self, keys: &[&str]) -> anyhow::Result<()> {
+        let all: Vec<&str> = ["key", "--delay", "150"].into_iter().chain(keys.iter().copied()).collect();
+        self.tool("xdotool", &all).map(drop)
+    }
+
     /// Takes a picture of one window, without the frame that the window manager draws.
     ///
     /// # Errors

@@ -223,3 +223,35 @@ async fn only_web_and_mail_addresses_leave_the_window() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn the_tray_shows_the_state_and_acts_on_the_machine() -> anyhow::Result<()> {
+    let (place, screen) = stage().await?;
+    let Some(_tray) = screen.tray()? else {
+        eprintln!("trayer is not installed: the tray was not tried");
+        return Ok(());
+    };
+    let app = Application::start(&place, &screen, &["--hidden"]).await?;
+    app.invoke("connection", json!({})).await?;
+
+    // Open, web desktop, suspend: the line that says the state is passed over.
+    screen.open_tray_menu(SOON).await?;
+    screen.keys(&["Down", "Down", "Down", "Return"])?;
+    eventually("the machine is asked to suspend", SOON, || async {
+        ensure!(place.asked() == ["POST /api/v1/machine/suspend {}"], "{:?}", place.asked());
+        Ok(())
+    })
+    .await?;
+
+    // What is suspended can be resumed, at the same place; the web desktop can't be opened and is passed over too.
+    eventually("the machine is asked to resume", SOON, || async {
+        screen.open_tray_menu(SOON).await?;
+        screen.keys(&["Down", "Down", "Return"])?;
+        eventually("it is asked", Duration::from_secs(3), || async {
+            ensure!(place.asked().last().is_some_and(|a| a == "POST /api/v1/machine/resume {}"), "{:?}", place.asked());
+            Ok(())
+        })
+        .await
+    })
+    .await
+}

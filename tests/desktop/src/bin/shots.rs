@@ -58,6 +58,12 @@ async fn running(out: &Path) -> anyhow::Result<()> {
     still(&app, &screen, &window, &out.join("machine-dark.png")).await?;
     world.ok(&["settings", "set", "theme", "system"])?;
 
+    if let Some(_tray) = screen.tray()? {
+        screen.open_tray_menu(SOON).await?;
+        screen.picture(&out.join("tray.png"))?;
+        screen.keys(&["Escape"])?;
+    }
+
     let main = app.page.windows().await?;
     app.invoke("open_desktop", json!({})).await?;
     let desktop = eventually("the web desktop has its window", SOON, || async {
