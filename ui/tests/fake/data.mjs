@@ -454,7 +454,7 @@ export const snapshots = (scenario) =>
 export const operations = (count = 14) =>
   Array.from({ length: count }, (_, at) => {
     const id = count - at;
-    const what = ['machine.start', 'settings.patch', 'machine.suspend', 'machine.resume', 'ticket.create'][
+    const what = ['machine.start', 'settings.change', 'machine.suspend', 'machine.resume', 'snapshot.create'][
       id % 5
     ];
     return {

@@ -136,7 +136,7 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
 
   function send(event, document) {
     eventId += 1;
-    const text = `id: ${eventId}\nevent: ${event}\ndata: ${JSON.stringify({ event, data: document })}\n\n`;
+    const text = `id: ${eventId}\nevent: ${event}\ndata: ${JSON.stringify(document)}\n\n`;
     for (const stream of streams) stream.write(text);
   }
   const setPhase = (phase) => {
@@ -246,16 +246,20 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     const snapshot = /^\/machine\/snapshots\/([^/]+)(\/restore)?$/.exec(path);
     if (snapshot && method === 'DELETE') {
       state.snapshots = state.snapshots.filter(({ name }) => name !== decodeURIComponent(snapshot[1]));
-      return { status: 202, body: task('machine.snapshot.delete', 50) };
+      return { status: 202, body: task('snapshot.delete', 50) };
     }
-    if (snapshot?.[2] && method === 'POST')
-      return { status: 202, body: task('machine.snapshot.restore', 300) };
+    if (snapshot?.[2] && method === 'POST') return { status: 202, body: task('snapshot.restore', 300) };
     if (/^\/tasks\/[^/]+\/cancel$/.test(path)) {
       const one = state.tasks.find(({ id }) => path.includes(`/${id}/`));
       if (!one) return wrong('not_found', 404, 'There is no such task', '');
       Object.assign(one, { state: 'cancelled', cancellable: false, ended: new Date().toISOString() });
       send('task', one);
       return { body: one };
+    }
+    const single = /^\/tasks\/([^/]+)$/.exec(path)?.[1];
+    if (method === 'GET' && single) {
+      const one = state.tasks.find(({ id }) => id === single);
+      return one ? { body: one } : wrong('not_found', 404, 'There is no such task', '');
     }
     switch (`${method} ${path}`) {
       case 'GET /version':
@@ -265,8 +269,7 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
       case 'POST /machine':
         state.setup = body;
         state.settings = { ...state.settings, machine: body };
-        setPhase('stopped');
-        return { status: 201, body: machine() };
+        return { status: 202, body: task('machine.create', 300, () => setPhase('stopped')) };
       case 'GET /machine/proposal':
         return { body: data.proposal(scenario === 'blocked') };
       case 'GET /machine/boot':
@@ -285,7 +288,7 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
           },
           ...state.snapshots,
         ];
-        return { status: 202, body: task('machine.snapshot.create', 200) };
+        return { status: 202, body: task('snapshot.create', 200) };
       case 'GET /host':
         return { body: data.host };
       case 'GET /doctor':

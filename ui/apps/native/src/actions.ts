@@ -58,6 +58,10 @@ export function askReset(): void {
   });
 }
 
+/** Making the machine writes keys and an empty disk: it takes a moment, not minutes. */
+const CREATE_DEADLINE_MS = 120_000;
+const START_SHOWS_MS = 5000;
+
 /** Makes the machine and starts it. */
 export async function createAndStart(
   setup: MachineSetup,
@@ -67,17 +71,17 @@ export async function createAndStart(
     theme: 'system' | 'light' | 'dark' | 'contrast';
   },
 ): Promise<boolean> {
-  app.firstRun = true;
   const done = await app.run('create', async () => {
     const { client } = app.live;
     app.live.settings = await client.patchSettings(about);
-    await client.create(setup);
-    const machine = await client.machine();
-    if (machine.phase === 'stopped' || machine.phase === 'absent')
-      await client.verb('start', { rescue: false });
-    await app.live.refresh();
+    await client.finished(await client.create(setup), CREATE_DEADLINE_MS);
+    await client.verb('start', { rescue: false });
+    // The wizard stays until the boot shows, so that no stopped machine flashes up between them.
+    const end = performance.now() + START_SHOWS_MS;
+    while (app.live.machine?.phase !== 'starting' && performance.now() < end) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
   });
   if (done) app.go('#/home');
-  else app.firstRun = false;
   return done;
 }

@@ -29,8 +29,6 @@ class App {
   pending = $state<Record<string, boolean>>({});
   /** The present time, once a second. */
   now = $state(Date.now());
-  /** This window made the machine: the boot is the last step of the first run. */
-  firstRun = $state(false);
 
   start(platform: Platform): void {
     this.platform = platform;

@@ -37,6 +37,8 @@ export interface LineStream {
 
 /** A call is given up after this long without an answer. */
 const DEADLINE_MS = 20_000;
+/** How often a task that is waited for is looked at. */
+const TASK_LOOK_MS = 150;
 
 type Json = Record<string, unknown> | unknown[] | null;
 type MachineVerb = 'start' | 'suspend' | 'resume' | 'stop' | 'restart' | 'kill' | 'reset';
@@ -121,8 +123,25 @@ export class Client {
   pods = (signal?: AbortSignal) => this.get<PodList>('/cluster/pods', signal);
   events = (signal?: AbortSignal) => this.get<EventList>('/cluster/events', signal);
 
+  /** Waits until a task has ended; throws its error when it did not succeed, or `timeout` after the deadline. */
+  async finished(task: Task, deadlineMs: number): Promise<Task> {
+    const end = performance.now() + deadlineMs;
+    let seen = task;
+    while (!seen.ended) {
+      if (performance.now() > end) {
+        throw new ApiFailure({ code: 'timeout', message: seen.message, hint: '' }, 0);
+      }
+      await new Promise((resolve) => setTimeout(resolve, TASK_LOOK_MS));
+      seen = await this.get<Task>(`/tasks/${encodeURIComponent(task.id)}`);
+    }
+    if (seen.state !== 'succeeded') {
+      throw new ApiFailure(seen.error ?? { code: 'cancelled', message: seen.message, hint: '' }, 0);
+    }
+    return seen;
+  }
+
   /** Makes the machine. */
-  create(setup: MachineSetup): Promise<Machine | Task | null> {
+  create(setup: MachineSetup): Promise<Task> {
     return this.#call('POST', '/api/v1/machine', { ...setup });
   }
 
@@ -131,21 +150,17 @@ export class Client {
     return this.#call('POST', `/api/v1/machine/${verb}`, body);
   }
 
-  /** The kept copies; accepts both a bare list and one under `snapshots`. */
-  async snapshots(): Promise<Snapshot[]> {
-    const answer = await this.get<Snapshot[] | { snapshots: Snapshot[] }>('/machine/snapshots');
-    return Array.isArray(answer) ? answer : answer.snapshots;
-  }
+  snapshots = () => this.get<Snapshot[]>('/machine/snapshots');
 
-  snapshot(request: SnapshotRequest): Promise<unknown> {
+  snapshot(request: SnapshotRequest): Promise<Task> {
     return this.#call('POST', '/api/v1/machine/snapshots', { ...request });
   }
 
-  restore(name: string): Promise<unknown> {
+  restore(name: string): Promise<Task> {
     return this.#call('POST', `/api/v1/machine/snapshots/${encodeURIComponent(name)}/restore`, {});
   }
 
-  deleteSnapshot(name: string): Promise<unknown> {
+  deleteSnapshot(name: string): Promise<Task> {
     return this.#call('DELETE', `/api/v1/machine/snapshots/${encodeURIComponent(name)}`);
   }
 

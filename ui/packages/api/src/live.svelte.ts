@@ -211,11 +211,6 @@ export class Live {
     } catch {
       return;
     }
-    // The stream sends whole documents, `{event, data}`.
-    if (payload && typeof payload === 'object' && 'event' in payload) {
-      const whole = payload as { event: unknown; data?: unknown };
-      if (whole.event === event) payload = whole.data;
-    }
     this.#arrived[event] = (this.#arrived[event] ?? 0) + 1;
     switch (event) {
       case 'machine':
