@@ -35,7 +35,8 @@ impl Config {
     pub(crate) fn refuse_image(&self, layout: &Layout, version: &str) {
         let mut refused = self.refused_images(layout);
         refused.insert(version.to_owned());
-        let saved = serde_json::to_vec(&refused).map(|b| durable::write(&layout.machine().join("refused-images.json"), &b));
+        let saved =
+            serde_json::to_vec(&refused).map(|b| durable::write(&layout.machine().join("refused-images.json"), &b));
         if !matches!(saved, Ok(Ok(()))) {
             tracing::warn!(version, "could not remember that the image failed its trial");
         }

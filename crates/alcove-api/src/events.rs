@@ -75,9 +75,9 @@ impl Events {
         let live = self.sender.subscribe();
         let missed = match last_id {
             None => Vec::new(),
-            Some(id) => self.since(&kept, id).unwrap_or_else(|| {
-                vec![Numbered { id: format!("{}-{}", self.run, kept.count), event: Event::Resync }]
-            }),
+            Some(id) => self
+                .since(&kept, id)
+                .unwrap_or_else(|| vec![Numbered { id: format!("{}-{}", self.run, kept.count), event: Event::Resync }]),
         };
         Subscription { missed, live }
     }
@@ -121,7 +121,12 @@ mod tests {
         for _ in 0..KEPT + 5 {
             events.publish(Event::Resync);
         }
-        for id in [format!("{}-1", events.run), "feedbeef-3".to_owned(), "nonsense".to_owned(), format!("{}-9999", events.run)] {
+        for id in [
+            format!("{}-1", events.run),
+            "feedbeef-3".to_owned(),
+            "nonsense".to_owned(),
+            format!("{}-9999", events.run),
+        ] {
             assert!(matches!(events.subscribe(Some(&id)).missed[..], [Numbered { event: Event::Resync, .. }]), "{id}");
         }
     }

@@ -65,12 +65,16 @@ impl Link {
     /// When the door or the service behind it does not answer.
     pub async fn send(&self, service: Service, mut request: Request<Body>) -> Result<Response<Incoming>, ApiError> {
         let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
-        *request.uri_mut() = Uri::builder()
-            .scheme("http")
-            .authority(service.server_name())
-            .path_and_query(path)
-            .build()
-            .map_err(|e| ApiError::new(ErrorCode::BadRequest, format!("That address can't be asked for: {e}."), "Check the address."))?;
+        *request.uri_mut() =
+            Uri::builder().scheme("http").authority(service.server_name()).path_and_query(path).build().map_err(
+                |e| {
+                    ApiError::new(
+                        ErrorCode::BadRequest,
+                        format!("That address can't be asked for: {e}."),
+                        "Check the address.",
+                    )
+                },
+            )?;
         *request.version_mut() = http::Version::HTTP_11;
         self.client.request(request).await.map_err(|error| unreachable(service, &error))
     }
@@ -273,8 +277,7 @@ impl tower_service::Service<Uri> for Connector {
         let door = self.0.clone();
         Box::pin(async move {
             let host = uri.host().unwrap_or_default();
-            let service =
-                Service::from_server_name(host).ok_or_else(|| DoorError::UnknownService(host.to_owned()))?;
+            let service = Service::from_server_name(host).ok_or_else(|| DoorError::UnknownService(host.to_owned()))?;
             Ok(DoorStream(TokioIo::new(door.connect(service, CONNECT).await?)))
         })
     }

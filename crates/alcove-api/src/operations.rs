@@ -126,7 +126,10 @@ mod tests {
         let log = Operations::open(&path, Arc::default()).unwrap();
         log.record(&Caller::supervisor(), "machine.stop", "default", "accepted", "", None);
         let page = log.page(10, None).unwrap();
-        assert_eq!(page.operations.iter().map(|o| o.what.as_str()).collect::<Vec<_>>(), ["machine.stop", "machine.start"]);
+        assert_eq!(
+            page.operations.iter().map(|o| o.what.as_str()).collect::<Vec<_>>(),
+            ["machine.stop", "machine.start"]
+        );
         assert_eq!(page.next_before, None);
     }
 
@@ -140,7 +143,8 @@ mod tests {
         let first = log.page(2, None).unwrap();
         let second = log.page(2, first.next_before).unwrap();
         let third = log.page(2, second.next_before).unwrap();
-        let ids: Vec<u64> = [first.operations, second.operations, third.operations].concat().iter().map(|o| o.id).collect();
+        let ids: Vec<u64> =
+            [first.operations, second.operations, third.operations].concat().iter().map(|o| o.id).collect();
         assert_eq!(ids, [5, 4, 3, 2, 1]);
         assert_eq!(third.next_before, None);
     }

@@ -127,7 +127,8 @@ impl SettingsStore {
                 merge(&mut document[key], value);
             }
         }
-        let settings: Settings = serde_json::from_value(document.clone()).map_err(|e| bad(format!("That can't be a setting: {e}.")))?;
+        let settings: Settings =
+            serde_json::from_value(document.clone()).map_err(|e| bad(format!("That can't be a setting: {e}.")))?;
         check(&settings)?;
         let mut differences: Map<String, Value> = Map::new();
         differences.insert("schema".into(), SCHEMA.into());
@@ -311,7 +312,15 @@ mod tests {
 
     #[test]
     fn a_damaged_file_gives_the_defaults_and_a_reason() {
-        for content in ["", "{", "[]", r#"{"schema":"x"}"#, r#"{"theme":"pink"}"#, r#"{"nonsense":1}"#, r#"{"machine":{"memory_bytes":1,"cpus":1,"disk_bytes":1}}"#] {
+        for content in [
+            "",
+            "{",
+            "[]",
+            r#"{"schema":"x"}"#,
+            r#"{"theme":"pink"}"#,
+            r#"{"nonsense":1}"#,
+            r#"{"machine":{"memory_bytes":1,"cpus":1,"disk_bytes":1}}"#,
+        ] {
             let (_folder, store) = store(Some(content));
             let view = store.view();
             assert_eq!(view.settings, Settings::default(), "{content}");
@@ -322,7 +331,13 @@ mod tests {
     #[test]
     fn nonsense_changes_nothing() {
         let (folder, store) = store(None);
-        for patch in [json!(3), json!({"theme": 4}), json!({"no_such": 1}), json!({"display_name": "a\u{7}b"}), json!({"machine": {"memory_bytes": 5}})] {
+        for patch in [
+            json!(3),
+            json!({"theme": 4}),
+            json!({"no_such": 1}),
+            json!({"display_name": "a\u{7}b"}),
+            json!({"machine": {"memory_bytes": 5}}),
+        ] {
             assert_eq!(store.patch(&patch).unwrap_err().code, ErrorCode::BadRequest, "{patch}");
         }
         assert!(!folder.path().join("default.json").exists());

@@ -11,7 +11,8 @@ use alcove_types::{
 };
 
 use crate::{
-    Config, boot::Boot, clock, events::Events, link::Link, operations::Operations, settings::SettingsStore, tasks::Tasks,
+    Config, boot::Boot, clock, events::Events, link::Link, operations::Operations, settings::SettingsStore,
+    tasks::Tasks,
 };
 
 /// What all parts of one supervisor share.
@@ -157,7 +158,14 @@ impl View {
         }
     }
 
-    pub(crate) fn set_condition(&mut self, kind: &str, status: ConditionStatus, reason: &str, message: &str, hint: &str) {
+    pub(crate) fn set_condition(
+        &mut self,
+        kind: &str,
+        status: ConditionStatus,
+        reason: &str,
+        message: &str,
+        hint: &str,
+    ) {
         condition::set(
             &mut self.conditions,
             Condition {

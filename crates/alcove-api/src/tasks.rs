@@ -116,7 +116,9 @@ impl Tasks {
         let Some(entry) = state.get_mut(id).filter(|e| !e.task.state.ended()) else { return };
         let (new, word, message) = match &result {
             Ok(()) => (TaskState::Succeeded, "succeeded", String::new()),
-            Err(error) if error.code == ErrorCode::Cancelled => (TaskState::Cancelled, "cancelled", error.message.clone()),
+            Err(error) if error.code == ErrorCode::Cancelled => {
+                (TaskState::Cancelled, "cancelled", error.message.clone())
+            }
             Err(error) => (TaskState::Failed, "failed", error.message.clone()),
         };
         entry.task.state = new;
@@ -178,8 +180,7 @@ impl Tasks {
     }
 
     fn forget_old(&self, state: &mut BTreeMap<String, Entry>) {
-        let ended: Vec<String> =
-            state.iter().filter(|(_, e)| e.task.state.ended()).map(|(id, _)| id.clone()).collect();
+        let ended: Vec<String> = state.iter().filter(|(_, e)| e.task.state.ended()).map(|(id, _)| id.clone()).collect();
         for id in ended.iter().take(ended.len().saturating_sub(KEPT)) {
             state.remove(id);
             // A leftover is read and forgotten again at the next start.

@@ -46,8 +46,7 @@ impl DoorKeys {
         let issuer = Issuer::new(authority, authority_key);
 
         let names: Vec<String> = Service::ALL.iter().map(|s| s.server_name().to_owned()).collect();
-        let (server_cert, server_key) =
-            leaf(&issuer, "guest", &names, ExtendedKeyUsagePurpose::ServerAuth)?;
+        let (server_cert, server_key) = leaf(&issuer, "guest", &names, ExtendedKeyUsagePurpose::ServerAuth)?;
         let (client_cert, client_key) = leaf(&issuer, "host", &[], ExtendedKeyUsagePurpose::ClientAuth)?;
         Ok(Self { ca_cert, server_cert, server_key, client_cert, client_key })
     }

@@ -2,10 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use alcove_door::{
-    ClientPem, Door, DoorClient, DoorError, DoorKeys, Service, client_config, server_config, splice,
+use alcove_door::{ClientPem, Door, DoorClient, DoorError, DoorKeys, Service, client_config, server_config, splice};
+use rustls::{
+    ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::ServerName, pki_types::pem::PemObject,
 };
-use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::ServerName, pki_types::pem::PemObject};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},
     net::{TcpListener, TcpStream},

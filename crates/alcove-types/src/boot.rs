@@ -1,10 +1,21 @@
 //! The steps of a boot, as the guest reports them and as a person sees them.
 
-
 /// Names of the boot's steps in the order in which they usually start.
 pub const STEPS: [&str; 14] = [
-    "kernel", "initrd", "data_disk", "userspace", "network", "door", "certificates", "containerd", "datastore",
-    "apiserver", "controllers", "node", "images", "platform",
+    "kernel",
+    "initrd",
+    "data_disk",
+    "userspace",
+    "network",
+    "door",
+    "certificates",
+    "containerd",
+    "datastore",
+    "apiserver",
+    "controllers",
+    "node",
+    "images",
+    "platform",
 ];
 
 wire! {

@@ -1,6 +1,5 @@
 //! Read models of the cluster: what a person needs to see of nodes, pods and events.
 
-
 wire! {
 /// Counts for the head of the page.
 pub struct ClusterOverview {

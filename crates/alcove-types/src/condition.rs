@@ -1,6 +1,5 @@
 //! Named conditions, in the manner of Kubernetes.
 
-
 wire! {
 /// Whether a condition holds.
 #[derive(Copy, Eq)]

@@ -1,6 +1,5 @@
 //! The one error shape of the whole product.
 
-
 wire! {
 /// What went wrong, as people and programs get to see it.
 pub struct ApiError {

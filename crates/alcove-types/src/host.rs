@@ -1,6 +1,5 @@
 //! Facts about the person's computer.
 
-
 wire! {
 /// Facts about the host.
 pub struct HostFacts {

@@ -1,6 +1,5 @@
 //! The guest image's manifest.
 
-
 wire! {
 /// What a guest image holds, with hashes. Lies beside the image's files as `manifest.json`.
 pub struct ImageManifest {

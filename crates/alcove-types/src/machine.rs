@@ -1,6 +1,10 @@
 //! The machine: what is wanted, what is seen.
 
-use crate::{Condition, boot::BootReport, guest::{GuestStatus, Usage}};
+use crate::{
+    Condition,
+    boot::BootReport,
+    guest::{GuestStatus, Usage},
+};
 
 wire! {
 /// What the owner wants the machine to be.

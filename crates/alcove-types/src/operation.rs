@@ -1,6 +1,5 @@
 //! The operation log: who did what, when, with what result.
 
-
 wire! {
 /// One line of the operation log.
 pub struct Operation {

@@ -1,6 +1,5 @@
 //! Tickets and versions.
 
-
 wire! {
 /// What a ticket opens.
 #[derive(Copy, Eq)]

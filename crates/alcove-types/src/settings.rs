@@ -1,6 +1,5 @@
 //! The owner's settings. The file keeps only differences from the defaults.
 
-
 wire! {
 /// All settings with their values.
 pub struct Settings {

@@ -1,6 +1,9 @@
 //! The body of `alcove status --json`, a contract that other tools rely on.
 
-use crate::{Condition, machine::{Acceleration, Desired, Phase}};
+use crate::{
+    Condition,
+    machine::{Acceleration, Desired, Phase},
+};
 
 wire! {
 /// The whole state in one small document.

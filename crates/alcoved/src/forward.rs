@@ -126,7 +126,8 @@ pub(crate) async fn gateway(State(app): State<App>, mut request: Request) -> Res
 async fn through_gateway(app: &App, request: &mut Request) -> Answer<Response> {
     let headers = request.headers();
     let host = headers.get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
-    let given = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+    let given =
+        headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
     let signed_in = match given {
         Some(token) => app.sessions.is_token(token),
         None => app.sessions.signed_in(headers, app.port, Surface::Desktop),

@@ -57,8 +57,9 @@ impl IdentityKey {
         else {
             return Err(ApiError::new(ErrorCode::MachineNotRunning, "There is no machine yet.", "Make it first."));
         };
-        let key = hex::decode(&credentials.identity_key)
-            .map_err(|_| ApiError::new(ErrorCode::FileCorrupt, "The identity key is damaged.", "Restore it from a backup."))?;
+        let key = hex::decode(&credentials.identity_key).map_err(|_| {
+            ApiError::new(ErrorCode::FileCorrupt, "The identity key is damaged.", "Restore it from a backup.")
+        })?;
         let known = Known { key, name: spec.account.name, display_name: spec.account.display_name };
         *slot = Some(known.clone());
         Ok(known)

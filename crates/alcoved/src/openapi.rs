@@ -89,8 +89,22 @@ fn operations(s: &mut SchemaGenerator) -> Vec<Operation> {
     add("get", "/status", "The whole state in one small document", None, "200", Some(schema::<Status>(s)));
     add("get", "/machine", "The machine as it is", None, "200", Some(schema::<machine::Machine>(s)));
     add("post", "/machine", "Make the machine", Some(schema::<machine::MachineSetup>(s)), "202", task.clone());
-    add("get", "/machine/proposal", "Sane sizes for this host", None, "200", Some(schema::<machine::MachineProposal>(s)));
-    add("post", "/machine/start", "Bring the machine up", Some(schema::<machine::StartRequest>(s)), "202", task.clone());
+    add(
+        "get",
+        "/machine/proposal",
+        "Sane sizes for this host",
+        None,
+        "200",
+        Some(schema::<machine::MachineProposal>(s)),
+    );
+    add(
+        "post",
+        "/machine/start",
+        "Bring the machine up",
+        Some(schema::<machine::StartRequest>(s)),
+        "202",
+        task.clone(),
+    );
     add("post", "/machine/suspend", "Save the machine to disk", None, "202", task.clone());
     add("post", "/machine/resume", "Bring a saved machine back", None, "202", task.clone());
     add("post", "/machine/stop", "Shut the machine down", None, "202", task.clone());
@@ -109,13 +123,27 @@ fn operations(s: &mut SchemaGenerator) -> Vec<Operation> {
     add("get", "/host", "Facts about this host", None, "200", Some(schema::<host::HostFacts>(s)));
     add("get", "/doctor", "Checks of this host", None, "200", Some(schema::<host::DoctorReport>(s)));
     add("get", "/settings", "Settings", None, "200", Some(schema::<SettingsView>(s)));
-    add("patch", "/settings", "Change settings (JSON merge patch)", Some(json!({ "type": "object" })), "200", Some(schema::<SettingsView>(s)));
+    add(
+        "patch",
+        "/settings",
+        "Change settings (JSON merge patch)",
+        Some(json!({ "type": "object" })),
+        "200",
+        Some(schema::<SettingsView>(s)),
+    );
     add("get", "/tasks", "Long work", None, "200", Some(schema::<task::TaskList>(s)));
     add("get", "/tasks/{id}", "One task", None, "200", Some(schema::<task::Task>(s)));
     add("post", "/tasks/{id}/cancel", "Cancel a task", None, "200", Some(schema::<task::Task>(s)));
     add("get", "/operations", "The operation log", None, "200", Some(schema::<OperationList>(s)));
     add("get", "/events", "What changes (server-sent events)", None, "200", None);
-    add("post", "/tickets", "A link that signs a browser in, once", Some(schema::<session::TicketRequest>(s)), "200", Some(schema::<session::Ticket>(s)));
+    add(
+        "post",
+        "/tickets",
+        "A link that signs a browser in, once",
+        Some(schema::<session::TicketRequest>(s)),
+        "200",
+        Some(schema::<session::Ticket>(s)),
+    );
     add("post", "/quit", "Bring the machine to rest and end", Some(schema::<machine::QuitRequest>(s)), "200", None);
     add("get", "/cluster/overview", "Counts", None, "200", Some(schema::<cluster::ClusterOverview>(s)));
     add("get", "/cluster/nodes", "Nodes", None, "200", Some(schema::<cluster::NodeList>(s)));

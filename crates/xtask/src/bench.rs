@@ -17,7 +17,8 @@ pub(crate) fn run(root: &Path, json: bool, names: &[String], steps: &mut Steps) 
     product::interface(root, steps)?;
     let images = image::build(root, &image::Options::default(), &mut image::TerminalProgress::new())?;
     let binaries = product::binaries(root, true, false, steps)?;
-    let mut bench = cargo(root, &["run", "--quiet", "--release", "-p", "alcove-machine-tests", "--bin", "alcove-bench", "--"])?;
+    let mut bench =
+        cargo(root, &["run", "--quiet", "--release", "-p", "alcove-machine-tests", "--bin", "alcove-bench", "--"])?;
     if json {
         bench.arg("--json");
     }

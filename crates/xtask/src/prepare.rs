@@ -7,8 +7,18 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::steps::Steps;
 
 /// To build the image and run the machine.
-const MACHINE: &[&str] =
-    &["qemu-system-x86", "qemu-utils", "mmdebstrap", "debian-archive-keyring", "uidmap", "cpio", "zstd", "gcc", "libc6-dev", "pkg-config"];
+const MACHINE: &[&str] = &[
+    "qemu-system-x86",
+    "qemu-utils",
+    "mmdebstrap",
+    "debian-archive-keyring",
+    "uidmap",
+    "cpio",
+    "zstd",
+    "gcc",
+    "libc6-dev",
+    "pkg-config",
+];
 /// To build the window.
 const WINDOW: &[&str] = &[
     "libwebkit2gtk-4.1-dev",
@@ -88,15 +98,18 @@ pub(crate) fn prepare(purpose: Purpose, steps: &mut Steps) -> Result<()> {
     } else {
         script += "apt-get update\n";
     }
-    let rest: Vec<&str> =
-        names.into_iter().filter(|n| backports.is_none() || !n.starts_with("qemu-")).collect();
+    let rest: Vec<&str> = names.into_iter().filter(|n| backports.is_none() || !n.starts_with("qemu-")).collect();
     if !rest.is_empty() {
         script += &format!("apt-get install -y --no-install-recommends {}\n", rest.join(" "));
     }
     let mut command = if rustix_is_root() {
         Command::new("sh")
     } else {
-        ensure!(crate::product::on_path("sudo"), "Packages are missing and there is no sudo. As root: apt-get install {}", missing.join(" "));
+        ensure!(
+            crate::product::on_path("sudo"),
+            "Packages are missing and there is no sudo. As root: apt-get install {}",
+            missing.join(" ")
+        );
         let mut sudo = Command::new("sudo");
         sudo.arg("sh");
         sudo

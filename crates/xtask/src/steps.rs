@@ -142,7 +142,8 @@ mod tests {
     #[test]
     fn closing_lines_are_kept_and_added_up() {
         let mut steps = Steps::new();
-        let said = "echo 'test result: ok. 3 passed; 1 failed; 0 ignored'; echo noise; echo '      Tests  4 passed (4)'";
+        let said =
+            "echo 'test result: ok. 3 passed; 1 failed; 0 ignored'; echo noise; echo '      Tests  4 passed (4)'";
         steps.run("two runners", &mut program("sh", Path::new("/"), &["-c", said])).unwrap();
         assert_eq!(steps.closing.len(), 2);
         assert_eq!(steps.totals(), (7, 1));

@@ -19,7 +19,8 @@ const SETUP: [&str; 7] = ["setup", "--memory", "3GiB", "--cpus", "2", "--disk", 
 
 /// The folder of the warm machine for the present image; made when there is none.
 pub(crate) fn machine() -> Result<PathBuf> {
-    let images = env::var_os("ALCOVE_IMAGES").context("ALCOVE_IMAGES is not set: run these tests with `cargo xtask test`")?;
+    let images =
+        env::var_os("ALCOVE_IMAGES").context("ALCOVE_IMAGES is not set: run these tests with `cargo xtask test`")?;
     let image = Image::open(PathBuf::from(images))?;
     let root = PathBuf::from(env::var_os("ALCOVE_WARM").context("ALCOVE_WARM is not set")?);
     let folder = root.join(format!("{}-{}", image.version(), env!("CARGO_PKG_VERSION")));

@@ -244,7 +244,9 @@ pub fn kill(pid: u32) -> Result<()> {
 
 /// Where the product's binaries lie.
 pub(crate) fn binaries() -> Result<PathBuf> {
-    Ok(PathBuf::from(env::var_os("ALCOVE_BIN_DIR").context("ALCOVE_BIN_DIR is not set: run these tests with `cargo xtask test`")?))
+    Ok(PathBuf::from(
+        env::var_os("ALCOVE_BIN_DIR").context("ALCOVE_BIN_DIR is not set: run these tests with `cargo xtask test`")?,
+    ))
 }
 
 /// Between two looks at a condition that tells nobody when it changes.

@@ -15,7 +15,10 @@ fn write(world: &World, name: &str) -> Result<()> {
 }
 
 fn written(world: &World, name: &str) -> Result<bool> {
-    Ok(world.alcove(&["kubectl", "--", "get", "configmap", name, "-o", "jsonpath={.data.kept}"])?.stdout.contains("yes"))
+    Ok(world
+        .alcove(&["kubectl", "--", "get", "configmap", name, "-o", "jsonpath={.data.kept}"])?
+        .stdout
+        .contains("yes"))
 }
 
 /// The web desktop's page or its API, as a program with the token asks for it.
@@ -27,7 +30,12 @@ fn desktop(world: &World, path: &str) -> Result<String> {
         .args(["-H", &format!("Authorization: Bearer {token}")])
         .arg(format!("http://desktop.localhost:{port}{path}"))
         .output()?;
-    ensure!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -45,10 +53,25 @@ fn it_is_there_again_after_a_suspend_and_after_quitting() -> Result<()> {
     // The contract that other tools rely on.
     let status: Value = serde_json::from_str(&world.ok(&["status", "--json"])?.stdout)?;
     for pointer in [
-        "/desired", "/phase", "/conditions/0/type", "/conditions/0/status", "/conditions/0/reason", "/conditions/0/message",
-        "/conditions/0/hint", "/conditions/0/since", "/machine/provider", "/machine/acceleration", "/machine/memory_bytes",
-        "/machine/cpus", "/machine/image", "/kubernetes/distribution", "/kubernetes/version", "/kubernetes/node_ready",
-        "/endpoints/native", "/endpoints/desktop", "/endpoints/kubernetes",
+        "/desired",
+        "/phase",
+        "/conditions/0/type",
+        "/conditions/0/status",
+        "/conditions/0/reason",
+        "/conditions/0/message",
+        "/conditions/0/hint",
+        "/conditions/0/since",
+        "/machine/provider",
+        "/machine/acceleration",
+        "/machine/memory_bytes",
+        "/machine/cpus",
+        "/machine/image",
+        "/kubernetes/distribution",
+        "/kubernetes/version",
+        "/kubernetes/node_ready",
+        "/endpoints/native",
+        "/endpoints/desktop",
+        "/endpoints/kubernetes",
     ] {
         ensure!(status.pointer(pointer).is_some_and(|v| !v.is_null()), "{pointer} is missing in {status}");
     }
@@ -65,7 +88,9 @@ fn it_is_there_again_after_a_suspend_and_after_quitting() -> Result<()> {
     let me: Value = serde_json::from_str(&desktop(&world, "/api/v1/me")?)?;
     ensure!(me["node"].is_string() && me["version"].is_string(), "{me}");
 
-    world.until("nodes are listed as ready", PATIENCE, |w| Ok(w.get("/api/v1/cluster/nodes")?["items"][0]["ready"] == true))?;
+    world.until("nodes are listed as ready", PATIENCE, |w| {
+        Ok(w.get("/api/v1/cluster/nodes")?["items"][0]["ready"] == true)
+    })?;
     write(&world, "acknowledged")?;
 
     world.ok(&["suspend", "--wait"])?;
@@ -113,9 +138,8 @@ fn a_killed_supervisor_takes_its_machine_up_again() -> Result<()> {
 fn two_who_ask_at_once_get_one_machine() -> Result<()> {
     let mut world = World::warm("at-once")?;
     world.supervise()?;
-    let mut asking: Vec<_> = (0..4)
-        .map(|_| Ok(world.program("alcove")?.args(["start", "--no-wait"]).spawn()?))
-        .collect::<Result<_>>()?;
+    let mut asking: Vec<_> =
+        (0..4).map(|_| Ok(world.program("alcove")?.args(["start", "--no-wait"]).spawn()?)).collect::<Result<_>>()?;
     for one in &mut asking {
         ensure!(one.wait()?.success());
     }
@@ -176,8 +200,19 @@ fn killed_in_the_guest_comes_back_by_itself() -> Result<()> {
     world.phase(Phase::Running, PATIENCE)?;
     write(&world, "before")?;
     let pod = |w: &World| {
-        w.ok(&["kubectl", "--", "-n", "alcove-system", "get", "pods", "-l", "app=gateway", "-o", "jsonpath={.items[0].metadata.uid}"])
-            .map(|r| r.stdout)
+        w.ok(&[
+            "kubectl",
+            "--",
+            "-n",
+            "alcove-system",
+            "get",
+            "pods",
+            "-l",
+            "app=gateway",
+            "-o",
+            "jsonpath={.items[0].metadata.uid}",
+        ])
+        .map(|r| r.stdout)
     };
     let gateway = pod(&world)?;
     world.alcove(&["shell", "--", "sh", "-c", "systemctl kill -s KILL k3s.service"])?;

@@ -1,11 +1,6 @@
 //! Hosts and files that can't work: each ends in a reason and a hint, at once, and loses nothing.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    time::Duration,
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use alcove_machine_tests::World;
 use alcove_types::{ErrorCode, machine::Phase};
@@ -135,7 +130,11 @@ fn settings_changed_by_hand_are_taken_up() -> Result<()> {
     fs::write(&path, "{\"theme\": \"dark\"}")?;
     world.until("the theme is dark", SOON, |w| Ok(w.get("/api/v1/settings")?["settings"]["theme"] == "dark"))?;
     fs::write(&path, "{\"theme\": ")?;
-    world.until("the problem is told", SOON, |w| Ok(w.get("/api/v1/settings")?["problem"]["code"] == "file_corrupt"))?;
+    world.until(
+        "the problem is told",
+        SOON,
+        |w| Ok(w.get("/api/v1/settings")?["problem"]["code"] == "file_corrupt"),
+    )?;
     assert_eq!(world.get("/api/v1/settings")?["settings"]["theme"], "dark", "what was in force stays in force");
     Ok(())
 }
@@ -145,7 +144,9 @@ fn a_damaged_spec_is_explained_and_kept() -> Result<()> {
     let mut world = World::empty("spec")?;
     fs::write(world.layout().machine_json(), "{\"schema\": 1, ")?;
     world.supervise()?;
-    world.until("the reason is told", SOON, |w| Ok(w.machine()?.failure.is_some_and(|f| f.error.code == ErrorCode::FileCorrupt)))?;
+    world.until("the reason is told", SOON, |w| {
+        Ok(w.machine()?.failure.is_some_and(|f| f.error.code == ErrorCode::FileCorrupt))
+    })?;
     assert_eq!(fs::read_to_string(world.layout().machine_json())?, "{\"schema\": 1, ");
     Ok(())
 }

@@ -103,7 +103,8 @@ impl Actor {
 
     /// Takes over a machine that was on already: the supervisor before this one died.
     pub(super) fn adopt(&mut self) {
-        let Some(Power::On(On { door: Some(door), started_at, .. })) = self.seen.as_ref().map(|s| s.power.clone()) else {
+        let Some(Power::On(On { door: Some(door), started_at, .. })) = self.seen.as_ref().map(|s| s.power.clone())
+        else {
             return;
         };
         let ago = started_at
@@ -112,7 +113,8 @@ impl Actor {
         let history = self.shared.layout.machine().join("boot-times.json");
         let boot = Boot::begin(BootKind::Adopted, &history, ago);
         let acceleration = self.shared.see(|v| v.acceleration);
-        let link = link(&self.shared, door).map_err(|error| tracing::error!(%error, "the door's keys can't be used")).ok();
+        let link =
+            link(&self.shared, door).map_err(|error| tracing::error!(%error, "the door's keys can't be used")).ok();
         self.ready = false;
         self.ready_by = Some(Instant::now() + self.shared.config.boot_deadline);
         self.shared.change(|view| {
@@ -203,7 +205,9 @@ impl Actor {
                 self.listen(&started, kind);
                 self.shared.settings.machine_runs_with(self.spec.as_ref().map(|s| s.setup.clone()));
             }
-            Done::Started(BootKind::Resume, Err(trouble)) if trouble.error.code == alcove_types::ErrorCode::StateInvalid => {
+            Done::Started(BootKind::Resume, Err(trouble))
+                if trouble.error.code == alcove_types::ErrorCode::StateInvalid =>
+            {
                 by_itself(&self.shared, "machine.discard_state", "succeeded", &trouble.error.message);
                 // What is on the disk is whole: the machine boots from it.
                 self.action = Some(self.discard_state());

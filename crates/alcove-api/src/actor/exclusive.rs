@@ -26,7 +26,8 @@ impl Actor {
                         let images = Images::find(&shared.layout, &shared.config.image_folders);
                         let image = images.newest().ok_or_else(|| no_image(&shared.layout.home().images()))?;
                         let name: InstanceName = shared.config.instance.parse().map_err(|e: MachineError| e.api())?;
-                        let spec = MachineSpec::new(name, setup, account(&shared), image.version()).map_err(|e| e.api())?;
+                        let spec =
+                            MachineSpec::new(name, setup, account(&shared), image.version()).map_err(|e| e.api())?;
                         shared.layout.create().map_err(|e| e.api())?;
                         shared.provider.prepare(&spec, image).await.map_err(|e| e.api())?;
                         spec.save(&shared.layout).map_err(|e| e.api())
@@ -44,7 +45,9 @@ impl Actor {
                         shared.provider.snapshot(&request, image).await.map(drop).map_err(|e| e.api())
                     }
                     Exclusive::Restore(name) => shared.provider.restore(&name).await.map(drop).map_err(|e| e.api()),
-                    Exclusive::DeleteSnapshot(name) => shared.provider.delete_snapshot(&name).await.map_err(|e| e.api()),
+                    Exclusive::DeleteSnapshot(name) => {
+                        shared.provider.delete_snapshot(&name).await.map_err(|e| e.api())
+                    }
                 }
             };
             Done::Exclusive(task, result.await)
@@ -82,7 +85,8 @@ impl Actor {
 /// The owner's account: the settings' name, else the login's.
 fn account(shared: &crate::shared::Shared) -> Account {
     let login = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_default();
-    let name: String = login.chars().filter(char::is_ascii_alphanumeric).take(32).collect::<String>().to_ascii_lowercase();
+    let name: String =
+        login.chars().filter(char::is_ascii_alphanumeric).take(32).collect::<String>().to_ascii_lowercase();
     let name = if name.is_empty() { "owner".to_owned() } else { name };
     let shown = shared.settings.get().display_name;
     Account { display_name: if shown.is_empty() { name.clone() } else { shown }, name }
@@ -92,6 +96,9 @@ fn no_image(folder: &std::path::Path) -> ApiError {
     ApiError::new(
         ErrorCode::ImageInvalid,
         "There is no guest image on this computer.",
-        format!("Install the package that holds it, or put an image into {}; from the source, `cargo xtask image` builds one.", folder.display()),
+        format!(
+            "Install the package that holds it, or put an image into {}; from the source, `cargo xtask image` builds one.",
+            folder.display()
+        ),
     )
 }

@@ -4,11 +4,10 @@ use std::time::Instant;
 
 use alcove_machine::provider::ProviderEvent;
 use alcove_types::{
-    ConditionStatus,
+    ApiError, ConditionStatus, ErrorCode,
     boot::StepState,
     guest::{GuestEvent, GuestStatus},
     machine::Phase,
-    ApiError, ErrorCode,
 };
 
 use super::{Actor, Trouble, by_itself};
@@ -186,7 +185,9 @@ impl Actor {
     /// Returns to the older image when the one on trial failed. True when there is one to return to.
     pub(super) fn roll_back_image(&mut self) -> bool {
         let Some(spec) = self.spec.as_mut() else { return false };
-        let Some(failed) = spec.slots.trial.and_then(|slot| spec.slots.version(slot)).map(str::to_owned) else { return false };
+        let Some(failed) = spec.slots.trial.and_then(|slot| spec.slots.version(slot)).map(str::to_owned) else {
+            return false;
+        };
         spec.slots.roll_back();
         if let Err(error) = spec.save(&self.shared.layout) {
             tracing::error!(%error, "the older image could not be put back");

@@ -190,7 +190,12 @@ impl Actor {
 
     fn pause(&self) -> Duration {
         let now = Instant::now();
-        [self.hold_until, self.ready_by].into_iter().flatten().map(|at| at.saturating_duration_since(now)).fold(LOOK, Duration::min).max(Duration::from_millis(50))
+        [self.hold_until, self.ready_by]
+            .into_iter()
+            .flatten()
+            .map(|at| at.saturating_duration_since(now))
+            .fold(LOOK, Duration::min)
+            .max(Duration::from_millis(50))
     }
 
     /// Looks at the machine.
@@ -420,7 +425,8 @@ impl Actor {
                 }
                 self.pending.retain(|p| p.task != task);
                 self.shared.tasks.end(&task, Err(cancelled("You cancelled it.")));
-                let back = if self.shared.see(|v| v.boot.as_ref().is_some_and(|b| b.report().kind == BootKind::Resume)) {
+                let back = if self.shared.see(|v| v.boot.as_ref().is_some_and(|b| b.report().kind == BootKind::Resume))
+                {
                     Desired::Suspended
                 } else {
                     Desired::Stopped

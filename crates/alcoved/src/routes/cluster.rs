@@ -106,6 +106,8 @@ pub(super) async fn logs(
         timestamps: asked.timestamps,
     };
     let log = reader.client(&app)?.logs(&namespace, &name, &options).await?;
-    let chunks = stream::try_unfold(log, |mut log| async move { Ok::<_, alcove_types::ApiError>(log.chunk().await?.map(|c| (c, log))) });
+    let chunks = stream::try_unfold(log, |mut log| async move {
+        Ok::<_, alcove_types::ApiError>(log.chunk().await?.map(|c| (c, log)))
+    });
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(chunks)).into_response())
 }

@@ -88,7 +88,8 @@ mod tests {
         assert_eq!(key.verify(&good, "desktop.localhost:7", 101), Err(Untrusted), "too late");
         assert_eq!(key.verify(&good, "files.localhost:7", 99), Err(Untrusted), "for another app");
         assert_eq!(key.verify(&signed(b"another", claims), "desktop.localhost:7", 99), Err(Untrusted), "another key");
-        let tampered = format!("{}{}", URL_SAFE_NO_PAD.encode(claims.replace("ada", "eve")), &good[good.find('.').unwrap()..]);
+        let tampered =
+            format!("{}{}", URL_SAFE_NO_PAD.encode(claims.replace("ada", "eve")), &good[good.find('.').unwrap()..]);
         assert_eq!(key.verify(&tampered, "desktop.localhost:7", 99), Err(Untrusted), "changed claims");
         for nonsense in ["", ".", "a.b", "a", &"x".repeat(5000), &signed(KEY, "{}"), &signed(KEY, "[")] {
             assert_eq!(key.verify(nonsense, "desktop.localhost:7", 99), Err(Untrusted));

@@ -78,7 +78,8 @@ async fn known(State(app): State<App>, mut request: Request, next: Next) -> Resp
     let host = request.headers().get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
     let given = request.headers_mut().remove(HEADER);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let identity = given.as_ref().and_then(|v| v.to_str().ok()).ok_or(Untrusted).and_then(|v| app.key.verify(v, &host, now));
+    let identity =
+        given.as_ref().and_then(|v| v.to_str().ok()).ok_or(Untrusted).and_then(|v| app.key.verify(v, &host, now));
     match identity {
         Ok(identity) => {
             request.extensions_mut().insert(identity);

@@ -82,7 +82,9 @@ async fn run(role: Role) -> io::Result<ExitCode> {
                     Ok(ExitCode::SUCCESS)
                 }
                 Ok(Err(error)) => Err(io::Error::new(error.kind(), format!("{address} does not answer: {error}"))),
-                Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("{address} does not answer within {within} s"))),
+                Err(_) => {
+                    Err(io::Error::new(io::ErrorKind::TimedOut, format!("{address} does not answer within {within} s")))
+                }
             }
         }
     }

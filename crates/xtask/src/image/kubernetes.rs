@@ -68,9 +68,13 @@ pub(super) fn build(
     progress: &mut dyn Progress,
 ) -> Result<Kubernetes> {
     match (options.kubernetes, &options.k3s) {
-        (Choice::None, _) => {
-            Ok(Kubernetes { key: "none".into(), distribution: "none", version: String::new(), folder: None, ours: None })
-        }
+        (Choice::None, _) => Ok(Kubernetes {
+            key: "none".into(),
+            distribution: "none",
+            version: String::new(),
+            folder: None,
+            ours: None,
+        }),
         (Choice::Auto | Choice::K3s, Some(file)) => official(cache, repository, file, progress),
         (Choice::K3s, None) => bail!("say where the official K3s release is: --k3s FILE"),
         (Choice::Modules | Choice::Auto, _) => modules(cache, repository, progress),

@@ -93,8 +93,15 @@ fn measure(bench: &mut Bench) -> Result<()> {
         boot(bench)?;
     }
     let warm = [
-        "resume.api", "resume.web", "suspend.time", "suspend.bytes", "guest.memory_kubernetes", "alcoved.rss",
-        "alcoved.cpu_idle", "proxy.throughput_ratio", "proxy.latency_added",
+        "resume.api",
+        "resume.web",
+        "suspend.time",
+        "suspend.bytes",
+        "guest.memory_kubernetes",
+        "alcoved.rss",
+        "alcoved.cpu_idle",
+        "proxy.throughput_ratio",
+        "proxy.latency_added",
     ];
     if bench.wants(&warm) {
         life(bench)?;
@@ -107,9 +114,18 @@ fn sizes(bench: &mut Bench) -> Result<()> {
     let manifest: ImageManifest = serde_json::from_slice(&fs::read(folder.join("manifest.json"))?)?;
     #[expect(clippy::cast_precision_loss, reason = "sizes far below 2^53")]
     let bytes = manifest.files.iter().map(|f| f.bytes).sum::<u64>() as f64;
-    bench.report("image.bytes", bytes, &json!({ "image": manifest.version, "kubernetes": manifest.kubernetes.distribution }));
+    bench.report(
+        "image.bytes",
+        bytes,
+        &json!({ "image": manifest.version, "kubernetes": manifest.kubernetes.distribution }),
+    );
     let dist = PathBuf::from(env::var_os("ALCOVE_DIST").unwrap_or_default());
-    let deb = fs::read_dir(&dist).ok().into_iter().flatten().flatten().find(|e| e.path().extension().is_some_and(|x| x == "deb"));
+    let deb = fs::read_dir(&dist)
+        .ok()
+        .into_iter()
+        .flatten()
+        .flatten()
+        .find(|e| e.path().extension().is_some_and(|x| x == "deb"));
     match deb {
         Some(deb) => {
             #[expect(clippy::cast_precision_loss, reason = "sizes far below 2^53")]
@@ -133,9 +149,17 @@ fn boot(bench: &mut Bench) -> Result<()> {
     let web = began.elapsed().as_secs_f64();
     let report = world.get("/api/v1/machine/boot")?;
     let ended = |step: &str| {
-        report["steps"].as_array().and_then(|s| s.iter().find(|s| s["name"] == step)).and_then(|s| s["ended_ms"].as_f64())
+        report["steps"]
+            .as_array()
+            .and_then(|s| s.iter().find(|s| s["name"] == step))
+            .and_then(|s| s["ended_ms"].as_f64())
     };
-    let steps: Vec<Value> = report["steps"].as_array().into_iter().flatten().map(|s| json!([s["name"], s["started_ms"], s["ended_ms"]])).collect();
+    let steps: Vec<Value> = report["steps"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|s| json!([s["name"], s["started_ms"], s["ended_ms"]]))
+        .collect();
     let context = json!({ "acceleration": world.status()?.machine.acceleration, "steps_ms": steps });
     if let Some(node) = ended("node") {
         bench.report("boot.node_ready", node / 1000.0, &context);
@@ -214,7 +238,10 @@ fn request(world: &World, target: Target) -> Result<u16> {
     };
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     answer.split(' ').nth(1).and_then(|s| s.parse().ok()).context("no status")
@@ -223,15 +250,16 @@ fn request(world: &World, target: Target) -> Result<u16> {
 /// Waits until the machine's own load has gone down, so that a figure is not that of the boot's rest.
 fn settle(world: &World) -> Result<()> {
     let mut calm = 0;
-    world.until("the machine is calm", PATIENCE, |w| {
-        calm = if w.machine()?.host_cpu_share.is_some_and(|share| share < 0.6) { calm + 1 } else { 0 };
-        std::thread::sleep(Duration::from_secs(1));
-        Ok(calm >= 3)
-    })
-    .or_else(|_| {
-        let _ = writeln!(std::io::stderr(), "the machine did not calm down; measured all the same");
-        Ok(())
-    })
+    world
+        .until("the machine is calm", PATIENCE, |w| {
+            calm = if w.machine()?.host_cpu_share.is_some_and(|share| share < 0.6) { calm + 1 } else { 0 };
+            std::thread::sleep(Duration::from_secs(1));
+            Ok(calm >= 3)
+        })
+        .or_else(|_| {
+            let _ = writeln!(std::io::stderr(), "the machine did not calm down; measured all the same");
+            Ok(())
+        })
 }
 
 fn idle(bench: &mut Bench, world: &World) -> Result<()> {
@@ -268,7 +296,8 @@ fn proxy(bench: &mut Bench, world: &World) -> Result<()> {
         request(world, Target::Desktop)?;
         ours.push(began.elapsed().as_secs_f64() * 1000.0);
     }
-    let context = json!({ "pairs": 60, "ours_ms": median(ours.clone()), "raw_ms": median(raw.clone()), "path": "/api/v1/me" });
+    let context =
+        json!({ "pairs": 60, "ours_ms": median(ours.clone()), "raw_ms": median(raw.clone()), "path": "/api/v1/me" });
     bench.report("proxy.latency_added", median(ours) - median(raw), &context);
     let (mut ours, mut raw) = (vec![], vec![]);
     for _ in 0..3 {
