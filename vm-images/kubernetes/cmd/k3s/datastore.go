@@ -19,6 +19,7 @@ import (
 	"github.com/k3s-io/kine/pkg/server"
 	"github.com/sirupsen/logrus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
 
 	"alcove/kubernetes/internal/config"
 	"alcove/kubernetes/internal/fault"
@@ -110,6 +111,9 @@ func openDatastore(ctx context.Context, c *config.Config) (*datastore, error) {
 		return nil, fault.Wrap(fault.CodeDatastore, err, "cannot protect the store's socket", "")
 	}
 	service := grpc.NewServer(grpc.MaxRecvMsgSize(2*1024*1024), grpc.MaxSendMsgSize(math.MaxInt32), grpc.MaxConcurrentStreams(math.MaxUint32),
+		// The API server's clients ask every half minute whether the store is
+		// alive; grpc's default takes that for abuse and hangs up.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		// The API server opens a connection per kind of resource, most of
 		// them idle: they need no large buffers of their own.
 		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(4<<10), grpc.SharedWriteBuffer(true))
