@@ -116,6 +116,8 @@ pub(crate) fn step(name: &str) -> &str {
         "node" => "Node",
         "images" => "Container images",
         "platform" => "Web desktop",
+        "restore" => "Saved memory",
+        "clock" => "Clock",
         other => other,
     }
 }

@@ -148,6 +148,8 @@ export const en = {
   'step.initrd': 'First file system',
   'step.data_disk': 'Data disk',
   'step.userspace': 'System services',
+  'step.restore': 'Saved memory',
+  'step.clock': 'Clock',
   'step.network': 'Network',
   'step.door': 'Connection to this computer',
   'step.certificates': 'Certificates',

@@ -145,6 +145,8 @@ export const zh: Record<keyof typeof en, string> = {
   'step.initrd': '初始文件系统',
   'step.data_disk': '数据磁盘',
   'step.userspace': '系统服务',
+  'step.restore': '恢复内存',
+  'step.clock': '时钟',
   'step.network': '网络',
   'step.door': '与本机的连接',
   'step.certificates': '证书',
