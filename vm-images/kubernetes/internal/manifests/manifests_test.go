@@ -9,7 +9,7 @@ import (
 )
 
 func TestParseSortsAndRefuses(t *testing.T) {
-	objects, err := Parse([]byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\n# nothing\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: n}\n"))
+	objects, err := Parse([]byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\n# nothing\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: space}\n"))
 	if err != nil || len(objects) != 2 || objects[0].GetKind() != "Namespace" {
 		t.Fatal(objects, err)
 	}
