@@ -45,7 +45,7 @@ go_build kubectl . "$stamp" 0 "" ./cmd/kubectl
 go_build containerd containerd "-X github.com/containerd/containerd/v2/version.Version=2.4.2" 0 "" ./cmd/containerd
 go_build containerd-shim-runc-v2 containerd "-X github.com/containerd/containerd/v2/version.Version=2.4.2" 0 "" ./cmd/containerd-shim-runc-v2
 go_build ctr containerd "-X github.com/containerd/containerd/v2/version.Version=2.4.2" 0 "" ./cmd/ctr
-for plugin in main/ptp main/loopback ipam/host-local meta/portmap meta/bandwidth; do
+for plugin in main/ptp main/loopback ipam/host-local meta/portmap; do
 	go_build "cni/${plugin#*/}" cni "-X github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion=v1.9.1" 0 "" \
 		"github.com/containernetworking/plugins/plugins/$plugin"
 done
