@@ -49,6 +49,7 @@ pub(crate) fn run(root: &Path, quick: bool, full: bool, steps: &mut Steps) -> Re
                 let binaries = product::binaries(root, false, true, steps)?;
                 note(machine(root, &images, &binaries, full, steps));
                 note(window(root, &images, &binaries, steps));
+                note(steps.act("the packages, installed in a clean Debian", || packages(&binaries)));
             }
             Err(error) => note(Err(error)),
         }
@@ -95,6 +96,35 @@ fn window(root: &Path, images: &Path, binaries: &Path, steps: &mut Steps) -> Res
         .env("ALCOVE_WARM", warm_folder()?)
         .env("ALCOVE_TAURI_DRIVER", driver);
     steps.run("the real window", &mut tests)
+}
+
+/// The packages: made, installed in a clean Debian, started there, purged, and read by rpm itself. Unoptimised binaries
+/// do for that; they are only stripped.
+fn packages(binaries: &Path) -> Result<()> {
+    let work = tempfile::tempdir()?;
+    let stripped = work.path().join("bin");
+    fs::create_dir_all(&stripped)?;
+    for name in ["alcove", "alcoved", "alcove-desktop"] {
+        let status =
+            std::process::Command::new("strip").arg("-o").arg(stripped.join(name)).arg(binaries.join(name)).status()?;
+        anyhow::ensure!(status.success(), "{name} can't be stripped");
+    }
+    let out = work.path().join("out");
+    crate::dist::run(&crate::dist::DistArgs {
+        out: out.clone(),
+        with_image: None,
+        image_from: None,
+        image_manifest: None,
+        binaries: Some(stripped),
+        kubectl: None,
+        try_out: true,
+    })?;
+    for entry in fs::read_dir(&out)?.flatten().filter(|e| e.path().extension().is_some_and(|x| x == "rpm")) {
+        let listed = program("rpm", &out, &["-qlp", &entry.path().to_string_lossy()]).output()?;
+        let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+        anyhow::ensure!(text.contains("/usr/bin/alcove-desktop"), "rpm does not list the window: {text}");
+    }
+    Ok(())
 }
 
 /// Warm machines, by image.

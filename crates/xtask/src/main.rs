@@ -8,6 +8,7 @@ mod drawing;
 mod image;
 mod prepare;
 mod product;
+mod shots;
 mod start;
 mod steps;
 
@@ -78,6 +79,8 @@ enum Task {
     Doctor,
     /// Build the user interface into ui/apps/*/dist.
     Ui,
+    /// Take the pictures in README from the real window.
+    Shots,
 }
 
 fn main() -> ExitCode {
@@ -116,6 +119,10 @@ fn run(task: Task) -> Result<ExitCode> {
             let mut doctor = product::cargo(&root, &["run", "--quiet", "-p", "alcove-cli", "--", "doctor"])?;
             let status = doctor.status()?;
             Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Task::Shots => {
+            shots::run(&root, &mut steps)?;
+            Ok(ExitCode::SUCCESS)
         }
         Task::Ui => {
             product::interface(&root, &mut steps)?;
