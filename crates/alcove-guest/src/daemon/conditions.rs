@@ -20,7 +20,7 @@ use super::{
 };
 
 /// How often a machine that is coming up is looked at, and one that is up.
-const SOON: Duration = Duration::from_millis(500);
+const SOON: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_secs(10);
 /// How often everybody is told how the guest is even though nothing changed.
 const REPORT: Duration = Duration::from_secs(15);

@@ -16,6 +16,8 @@ use super::{
 
 const DEFAULT_MIRROR: &str = "http://deb.debian.org/debian";
 const DEFAULT_SECURITY: &str = "http://deb.debian.org/debian-security";
+/// Changed whenever the way in which the tree is made and unpacked changes.
+const STAGE: &str = "1";
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
 /// Debian's tree as a tar, and those parts of it that the build itself uses, unpacked.
@@ -36,7 +38,7 @@ pub(super) fn build(cache: &Cache, recipe: &Recipe, refresh: bool, progress: &mu
     let recipe_key = Key::new("base")
         .path(&recipe.bootstrap)?
         .text(&recipe.packages.join(" "))
-        .text(include_str!("base.rs"))
+        .text(STAGE)
         .finish();
     if refresh {
         cache.forget("base", &recipe_key)?;
