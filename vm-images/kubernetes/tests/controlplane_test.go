@@ -138,7 +138,7 @@ func TestControlPlane(t *testing.T) {
 	p := start(whole, binary, folder, port)
 
 	for name, mode := range map[string]os.FileMode{
-		"kubeconfig.yaml": 0o600, "server/tls/server-ca.key": 0o600, "server/token": 0o600, "server/db/state.db": 0, "server/cred/admin.kubeconfig": 0o600,
+		"kubeconfig.yaml": 0o600, "server/tls/server-ca.key": 0o600, "server/token": 0o600, "server/db/state.db": 0o600, "server/db/state.db-wal": 0o600, "server/cred/admin.kubeconfig": 0o600,
 		"server/manifests/coredns.yaml": 0o600,
 	} {
 		info, err := os.Stat(filepath.Join(folder, name))

@@ -74,6 +74,12 @@ func openDatastore(ctx context.Context, c *config.Config) (*datastore, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return nil, fault.Wrap(fault.CodeDatastore, err, "cannot make the store's folder", "check that the data disk is mounted and writable")
 	}
+	// SQLite gives its files beside it the mode of the store's own.
+	if empty, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return nil, fault.Wrap(fault.CodeDatastore, err, "cannot open the store "+file, "check that the data disk is mounted and writable")
+	} else if err := errors.Join(empty.Chmod(0o600), empty.Close()); err != nil {
+		return nil, fault.Wrap(fault.CodeDatastore, err, "cannot protect the store "+file, "")
+	}
 	logrus.SetLevel(logrus.WarnLevel)
 	socket, removeSocket, err := storeSocket(c.Path("server", "kine.sock"))
 	if err != nil {
