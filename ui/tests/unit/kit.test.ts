@@ -8,6 +8,7 @@ import { kept, snapAt, snapBox } from '../../apps/desktop/src/place';
 
 test('log lines lose their escape sequences and nothing else', () => {
   expect(plainLine('\u001b[1;31mError\u001b[0m: 中文\ttab')).toBe('Error: 中文\ttab');
+  expect(plainLine('\u001bcSeaBIOS')).toBe('SeaBIOS');
   expect(plainLine('\u001b]0;title\u0007text\u0000')).toBe('text');
 });
 

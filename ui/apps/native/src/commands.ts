@@ -1,7 +1,7 @@
 import type { Command } from '@alcove/kit';
 import { askKill, askReset, askRestart, askStop, startRescue, verb } from './actions';
 import { app } from './app.svelte';
-import { holds } from './machine';
+import { holds, taskWords } from './machine';
 import { t } from './text';
 
 /** Everything that the person can do or go to now. */
@@ -81,7 +81,7 @@ export function commands(): Command[] {
   for (const task of app.live.tasks.filter(({ cancellable, ended }) => cancellable && !ended)) {
     list.push({
       id: `cancel.${task.id}`,
-      title: t('palette.cancel', { task: task.message || task.kind }),
+      title: t('palette.cancel', { task: taskWords(task) || task.kind }),
       group: t('rail.activity'),
       run: () => void app.run(`cancel.${task.id}`, () => app.live.client.cancelTask(task.id)),
     });

@@ -1,7 +1,13 @@
-import type { BootReport, BootStep, Condition, Health, Machine, Phase, TaskState } from '@alcove/api';
+import type { BootReport, BootStep, Condition, Health, Machine, Phase, Task, TaskState } from '@alcove/api';
 import { bytes, duration } from '@alcove/i18n';
 import type { Step, Tone } from '@alcove/kit';
 import { maybe, t, tn } from './text';
+
+/** What a task does now, in words: a step of the boot is told by its name. */
+export function taskWords(task: Task): string {
+  const step = /^step:(\w+)$/.exec(task.message)?.[1];
+  return step ? maybe(`step.${step}`, step) : task.message;
+}
 
 /** How a phase is drawn. */
 export function phaseTone(phase: Phase): Tone {

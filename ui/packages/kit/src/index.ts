@@ -34,5 +34,6 @@ export type { MenuItem } from './components/Menu.svelte';
 export type { Step } from './components/StepList.svelte';
 export type { Tone } from './components/Status.svelte';
 export { plainLine } from './log';
+export { motion } from './motion';
 export { tip } from './tip';
 export { dismiss, toast, toasts, type Toast } from './toasts.svelte';
