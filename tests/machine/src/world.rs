@@ -95,7 +95,7 @@ impl World {
         let child = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("alcoved can't be started")?;
         self.supervisor = Some(child);
         self.until("the supervisor answers", Duration::from_secs(30), |world| {
-            Ok(world.alcove(&["version", "--json"])?.code == 0)
+            Ok(world.loopback().is_ok() && world.get("/api/v1/version").is_ok())
         })
     }
 
