@@ -84,6 +84,10 @@ interface AxeResult {
 
 /** What the accessibility engine finds wrong on the page, in one line each. */
 export async function accessibilityProblems(page: Page): Promise<string[]> {
+  // Colours are looked at once the page has drawn them.
+  await page.evaluate(
+    () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => resolve(null)))),
+  );
   // The page's own policy forbids scripts from elsewhere; the debugger may evaluate nevertheless.
   await page.evaluate(axe.source);
   const result = (await page.evaluate(

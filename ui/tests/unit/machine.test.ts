@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { BootReport, Machine } from '../../packages/api/src';
+import type { BootReport, Machine, Task } from '../../packages/api/src';
 import { setLanguage } from '../../packages/i18n/src';
 import { errorWords } from '../../apps/native/src/errors';
 import {
@@ -9,6 +9,7 @@ import {
   mainAction,
   slow,
   stateWords,
+  taskWords,
 } from '../../apps/native/src/machine';
 import * as data from '../fake/data.mjs';
 
@@ -95,6 +96,11 @@ describe('the boot', () => {
       'new_step',
     );
   });
+});
+
+test('a task tells the step of the boot by its name', () => {
+  expect(taskWords({ message: 'step:apiserver' } as Task)).toBe('Cluster API');
+  expect(taskWords({ message: 'Saving memory' } as Task)).toBe('Saving memory');
 });
 
 describe('errors', () => {
