@@ -9,7 +9,7 @@ use std::{
 use alcove_types::{ConditionStatus::{False, True, Unknown}, boot::StepState};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use http_body_util::Empty;
+use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
@@ -119,10 +119,14 @@ async fn gateway_answers() -> Result<()> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let task = tokio::spawn(connection);
     let request = Request::get("/healthz").header("host", "gateway").body(Empty::<Bytes>::new())?;
-    let answer = sender.send_request(request).await;
+    let answer = sender.send_request(request).await?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), 64).collect().await;
     task.abort();
-    let status = answer?.status();
     ensure!(status.is_success(), "the gateway answers {status}");
+    // Whatever else may answer at this address is not the gateway.
+    let body = body.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
+    ensure!(body.trim_ascii() == b"ok", "what answers at the gateway's address is not the gateway");
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use alcove_door::{Door, GUEST_PORT, ServerPem, Service, server_config, splice};
-use alcove_types::{ApiError, ErrorCode};
+use alcove_types::{ApiError, ErrorCode, boot::StepState};
 use anyhow::{Context, Result};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
@@ -73,7 +73,7 @@ pub(super) async fn serve(guest: Arc<Guest>, door: OpenDoor) {
             match service {
                 Service::Guest => serve_api(stream, router).await,
                 Service::Kubernetes => to_kubernetes(&guest, stream).await,
-                Service::Gateway => to_gateway(stream).await,
+                Service::Gateway => to_gateway(&guest, stream).await,
             }
         });
     }
@@ -101,10 +101,15 @@ async fn to_kubernetes(guest: &Guest, mut caller: TlsStream<TcpStream>) {
     }
 }
 
-async fn to_gateway(mut caller: TlsStream<TcpStream>) {
-    let connected = match timeout(GATEWAY_DEADLINE, TcpStream::connect(GATEWAY)).await {
-        Ok(connected) => connected.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no answer in {} s", GATEWAY_DEADLINE.as_secs())),
+async fn to_gateway(guest: &Guest, mut caller: TlsStream<TcpStream>) {
+    // Before Kubernetes has laid its rules, the address is one like any other outside of the machine.
+    let connected = if guest.step("node") == Some(StepState::Done) {
+        match timeout(GATEWAY_DEADLINE, TcpStream::connect(GATEWAY)).await {
+            Ok(connected) => connected.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no answer in {} s", GATEWAY_DEADLINE.as_secs())),
+        }
+    } else {
+        Err("Kubernetes is not up yet".to_owned())
     };
     match connected {
         Ok(mut gateway) => {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::{base::Base, tools::output};
 
 /// LZ4 in its slow variant: an emulated processor unpacks it several times faster than zstd, for a tenth more bytes.
-const COMPRESSION: &str = "-zlz4hc,12";
+const COMPRESSION: &str = "-zlz4hc,9";
 /// What is packed together. Larger packs are smaller, and each read unpacks more than it asked for.
 const CLUSTER: &str = "-C32768";
 
