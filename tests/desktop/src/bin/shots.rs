@@ -39,10 +39,14 @@ async fn running(out: &Path) -> anyhow::Result<()> {
     let window = screen.window("Alcove", SOON).await?;
     world.phase(Phase::Running, SOON)?;
     app.shows("Running", SOON).await?;
+    // A busy computer is late with some answers; the picture is of a quiet one.
+    world.until("all is well", HALF_WAY, |world| {
+        Ok(world.status()?.conditions.iter().all(alcove_types::Condition::holds))
+    })?;
     still(&app, &screen, &window, &out.join("machine.png")).await?;
 
     open(&place, &screen, "alcove://open/cluster/pods")?;
-    app.shows("gateway", SOON).await?;
+    app.shows("gateway", HALF_WAY).await?;
     still(&app, &screen, &window, &out.join("cluster.png")).await?;
 
     world.ok(&["settings", "set", "theme", "dark"])?;
