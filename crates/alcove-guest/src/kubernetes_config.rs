@@ -25,8 +25,9 @@ pub fn render(token: &str, node: &str, distribution: &str) -> String {
     );
     if distribution == "k3s" {
         // The platform's gateway is the cluster's only entrance.
-        config.push_str("disable:\n  - traefik\n  - servicelb\ndisable-cloud-controller: true\npause-image: alcove.local/pause:1\n");
-
+        config.push_str(
+            "disable:\n  - traefik\n  - servicelb\ndisable-cloud-controller: true\npause-image: alcove.local/pause:1\n",
+        );
     }
     config
 }

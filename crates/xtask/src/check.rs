@@ -88,13 +88,8 @@ fn machine(root: &Path, images: &Path, binaries: &Path, full: bool, steps: &mut 
 
 /// Rung 5: the real window.
 fn window(root: &Path, images: &Path, binaries: &Path, steps: &mut Steps) -> Result<()> {
-    let driver = tauri_driver(root, steps)?;
     let mut tests = cargo(root, &["test", "-p", "alcove-desktop-tests", "--", "--test-threads=1", "--nocapture"])?;
-    tests
-        .env("ALCOVE_BIN_DIR", binaries)
-        .env("ALCOVE_IMAGES", images)
-        .env("ALCOVE_WARM", warm_folder()?)
-        .env("ALCOVE_TAURI_DRIVER", driver);
+    tests.env("ALCOVE_BIN_DIR", binaries).env("ALCOVE_IMAGES", images).env("ALCOVE_WARM", warm_folder()?);
     steps.run("the real window", &mut tests)
 }
 
@@ -132,17 +127,4 @@ pub(crate) fn warm_folder() -> Result<PathBuf> {
     let folder = product::cache()?.join("warm");
     fs::create_dir_all(&folder)?;
     Ok(folder)
-}
-
-/// The WebDriver of Tauri's windows, built once into the cache.
-fn tauri_driver(root: &Path, steps: &mut Steps) -> Result<PathBuf> {
-    const VERSION: &str = "2.1.0";
-    let folder = product::cache()?.join("tools").join(format!("tauri-driver-{VERSION}"));
-    let driver = folder.join("bin/tauri-driver");
-    if !driver.is_file() {
-        let place = folder.to_string_lossy().into_owned();
-        let arguments = ["install", "tauri-driver", "--locked", "--version", VERSION, "--root", &place];
-        steps.run("the window's driver", &mut cargo(root, &arguments)?)?;
-    }
-    Ok(driver)
 }

@@ -41,6 +41,8 @@ const TESTS: &[&str] = &[
     "openbox",
     "x11-utils",
     "xdotool",
+    "trayer",
+    "curl",
     "imagemagick",
     "fonts-noto-cjk",
 ];

@@ -141,10 +141,7 @@ async fn time(
 }
 
 /// The machine was suspended and is back: the clock first, then a look at everything.
-async fn resumed(
-    State(guest): State<Arc<Guest>>,
-    Body(setting): Body<ClockSetting>,
-) -> Result<StatusCode, Refusal> {
+async fn resumed(State(guest): State<Arc<Guest>>, Body(setting): Body<ClockSetting>) -> Result<StatusCode, Refusal> {
     set_clock(&guest, &setting)?;
     guest.look.notify_one();
     Ok(StatusCode::NO_CONTENT)

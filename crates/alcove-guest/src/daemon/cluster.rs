@@ -65,7 +65,8 @@ impl Cluster {
     }
 
     fn config(&self) -> Result<Arc<ClientConfig>> {
-        let written = fs::metadata(KUBECONFIG).and_then(|file| file.modified()).context("its certificates are not there")?;
+        let written =
+            fs::metadata(KUBECONFIG).and_then(|file| file.modified()).context("its certificates are not there")?;
         let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((read, config)) = &*config
             && *read == written
@@ -178,10 +179,7 @@ fn field(kubeconfig: &str, name: &str) -> Result<Vec<u8>> {
         .lines()
         .find_map(|line| line.trim_start().trim_start_matches("- ").strip_prefix(name)?.strip_prefix(':'))
         .with_context(|| format!("{KUBECONFIG} has no {name}"))?;
-    STANDARD
-        .decode(value.trim().trim_matches('"'))
-        .ok()
-        .with_context(|| format!("{name} in {KUBECONFIG} is damaged"))
+    STANDARD.decode(value.trim().trim_matches('"')).ok().with_context(|| format!("{name} in {KUBECONFIG} is damaged"))
 }
 
 #[cfg(test)]

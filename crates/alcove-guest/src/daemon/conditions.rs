@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alcove_types::{ConditionStatus::{False, True, Unknown}, boot::StepState};
+use alcove_types::{
+    ConditionStatus::{False, True, Unknown},
+    boot::StepState,
+};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};

@@ -26,9 +26,10 @@ pub(super) fn trim() -> io::Result<u64> {
 
 /// The errors that the file system has counted on its device since it was made, or nothing when it counts none.
 pub(super) fn errors() -> Option<String> {
-    let folder = std::fs::read_dir("/sys/fs/btrfs").ok()?.flatten().find(|entry| {
-        entry.path().join("devices").join(DEVICE).exists()
-    })?;
+    let folder = std::fs::read_dir("/sys/fs/btrfs")
+        .ok()?
+        .flatten()
+        .find(|entry| entry.path().join("devices").join(DEVICE).exists())?;
     let stats = std::fs::read_to_string(folder.path().join("devinfo/1/error_stats")).ok()?;
     counted(&stats)
 }
@@ -50,6 +51,9 @@ mod tests {
     #[test]
     fn only_counted_errors_are_told() {
         assert_eq!(counted("write_errs 0\nread_errs 0\n"), None);
-        assert_eq!(counted("write_errs 2\nread_errs 0\ncorruption_errs 1\n").unwrap(), "2 write errs, 1 corruption errs");
+        assert_eq!(
+            counted("write_errs 2\nread_errs 0\ncorruption_errs 1\n").unwrap(),
+            "2 write errs, 1 corruption errs"
+        );
     }
 }

@@ -140,4 +140,3 @@ async fn refuse(mut caller: TlsStream<TcpStream>, error: &ApiError) {
             .await;
     }
 }
-

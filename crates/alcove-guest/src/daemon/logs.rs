@@ -13,7 +13,10 @@ use serde::Deserialize;
 use tokio::process::Command;
 use tokio_util::io::ReaderStream;
 
-use super::{api::{Asked, Refusal}, state::Guest};
+use super::{
+    api::{Asked, Refusal},
+    state::Guest,
+};
 
 const LINES: u32 = 200;
 const MOST_LINES: u32 = 20_000;

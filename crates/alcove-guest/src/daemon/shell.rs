@@ -28,7 +28,10 @@ use rustix::{
 use serde::Deserialize;
 use tokio::io::unix::AsyncFd;
 
-use super::{api::{Asked, Refusal}, state::Guest};
+use super::{
+    api::{Asked, Refusal},
+    state::Guest,
+};
 
 const BLOCK: usize = 16 * 1024;
 

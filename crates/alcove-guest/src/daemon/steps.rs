@@ -120,7 +120,8 @@ mod tests {
         assert_eq!(parse("alcove-step datastore ready"), Some(("datastore", StepState::Done)));
         assert_eq!(parse("alcove-step apiserver listening"), Some(("apiserver", StepState::Running)));
         assert_eq!(parse("alcove-step images failed\n"), Some(("images", StepState::Failed)));
-        for line in ["alcove-step kubelet ready", "alcove-step node", "alcove-step node maybe", "E1121 node ready", ""] {
+        for line in ["alcove-step kubelet ready", "alcove-step node", "alcove-step node maybe", "E1121 node ready", ""]
+        {
             assert_eq!(parse(line), None, "{line}");
         }
     }

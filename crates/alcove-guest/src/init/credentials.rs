@@ -38,7 +38,10 @@ pub(crate) fn take() -> Result<MachineCredentials, Failure> {
 /// The error never quotes the text: it holds keys.
 fn parse(text: &[u8]) -> Result<MachineCredentials, Failure> {
     let credentials: MachineCredentials = serde_json::from_slice(text.trim_ascii()).map_err(|error| {
-        Failure::new(STEP, format!("the host's credentials are damaged at line {} column {}", error.line(), error.column()))
+        Failure::new(
+            STEP,
+            format!("the host's credentials are damaged at line {} column {}", error.line(), error.column()),
+        )
     })?;
     let id = &credentials.machine_id;
     if id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase()) {
@@ -79,7 +82,9 @@ mod tests {
 
     #[test]
     fn what_would_end_up_in_files_is_checked() {
-        for (id, name) in [("0123", "alcove"), (&ID.to_uppercase(), "alcove"), (ID, ""), (ID, "a b"), (ID, "-a"), (ID, "A")] {
+        for (id, name) in
+            [("0123", "alcove"), (&ID.to_uppercase(), "alcove"), (ID, ""), (ID, "a b"), (ID, "-a"), (ID, "A")]
+        {
             assert!(parse(text(id, name).as_bytes()).is_err(), "{id} {name}");
         }
     }

@@ -67,8 +67,7 @@ fn boot(log: &mut Option<BootLog>) -> Result<std::convert::Infallible, Failure> 
     root::mount_root(Path::new("/dev/vda"), Path::new(NEW_ROOT))?;
 
     log.write(&step_event("data_disk", Running, None));
-    let data = join(data_modules)
-        .and_then(|()| data_disk::open(Path::new("/dev/vdb"), Path::new(NEW_ROOT)));
+    let data = join(data_modules).and_then(|()| data_disk::open(Path::new("/dev/vdb"), Path::new(NEW_ROOT)));
     let others = join(rest_modules);
     let machine = match (rescue, data, machine) {
         // Someone wants to look at a machine that does not come up: whatever is missing must not stop them.

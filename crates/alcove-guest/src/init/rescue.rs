@@ -34,7 +34,9 @@ fn console() -> io::Result<File> {
 
 fn root_shell(root: &Path) -> io::Result<()> {
     let mut console = console()?;
-    console.write_all(b"\r\nalcove: a shell in the image's root; \"exit\" starts it anew, \"reboot -f\" restarts the machine\r\n")?;
+    console.write_all(
+        b"\r\nalcove: a shell in the image's root; \"exit\" starts it anew, \"reboot -f\" restarts the machine\r\n",
+    )?;
     for place in ["dev", "proc", "sys", "run"] {
         let there = root.join(place);
         if fs::read_dir(&there).is_ok_and(|mut entries| entries.next().is_none()) {

@@ -35,11 +35,7 @@ pub(super) struct Base {
 
 pub(super) fn build(cache: &Cache, recipe: &Recipe, refresh: bool, progress: &mut dyn Progress) -> Result<Base> {
     let (mirror, security) = mirrors(&apt_sources());
-    let recipe_key = Key::new("base")
-        .path(&recipe.bootstrap)?
-        .text(&recipe.packages.join(" "))
-        .text(STAGE)
-        .finish();
+    let recipe_key = Key::new("base").path(&recipe.bootstrap)?.text(&recipe.packages.join(" ")).text(STAGE).finish();
     if refresh {
         cache.forget("base", &recipe_key)?;
     }
