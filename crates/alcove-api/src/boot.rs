@@ -24,8 +24,19 @@ pub struct Boot {
     began: Instant,
     /// Host milliseconds at which the guest's clock was 0, known with the guest's first report.
     offset_ms: Option<i64>,
+    /// When steps began and ended, each on the clock that told it.
+    times: BTreeMap<String, (Option<Moment>, Option<Moment>)>,
     logs: BTreeMap<String, VecDeque<String>>,
     history: History,
+}
+
+/// A moment on one of the two clocks, milliseconds.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    /// Since QEMU was started.
+    Host(u64),
+    /// Since the guest's kernel started.
+    Guest(u64),
 }
 
 /// How long earlier boots took, by kind.
@@ -87,6 +98,7 @@ impl Boot {
             report,
             began: Instant::now().checked_sub(ago).unwrap_or_else(Instant::now),
             offset_ms: None,
+            times: BTreeMap::new(),
             logs: BTreeMap::new(),
             history: history_file,
         }
@@ -100,7 +112,6 @@ impl Boot {
         let distance = i64::try_from(now).unwrap_or(0) - at;
         let offset = self.offset_ms.map_or(distance, |known| known.min(distance));
         self.offset_ms = Some(offset);
-        let host_ms = u64::try_from(at + offset).unwrap_or(0).min(now);
         if let Some(line) = &event.log {
             let lines = self.logs.entry(event.step.clone()).or_default();
             lines.push_back(line.chars().take(400).collect());
@@ -109,17 +120,17 @@ impl Boot {
             }
         }
         if let Some(state) = event.state {
-            self.set(&event.step, state, host_ms, event.message.clone());
+            self.set(&event.step, state, Moment::Guest(event.at_ms), event.message.clone());
         }
     }
 
     /// Sets a step that the host itself sees.
     pub fn host_sees(&mut self, step: &str, state: StepState, message: Option<String>) {
-        let now = self.elapsed_ms();
+        let now = Moment::Host(self.elapsed_ms());
         self.set(step, state, now, message);
     }
 
-    fn set(&mut self, name: &str, state: StepState, at_ms: u64, message: Option<String>) {
+    fn set(&mut self, name: &str, state: StepState, at: Moment, message: Option<String>) {
         if self.report.finished {
             return;
         }
@@ -129,16 +140,34 @@ impl Boot {
         }
         step.state = state;
         step.message = message;
+        let (began, ended) = self.times.entry(name.to_owned()).or_default();
         match state {
             StepState::Running => {
-                step.started_ms.get_or_insert(at_ms);
+                began.get_or_insert(at);
             }
             StepState::Done | StepState::Failed => {
-                step.started_ms.get_or_insert(at_ms);
-                step.ended_ms = Some(at_ms);
+                began.get_or_insert(at);
+                *ended = Some(at);
             }
             StepState::Waiting | StepState::Skipped => {}
         }
+    }
+
+    /// A moment in milliseconds since QEMU was started.
+    fn host_ms(&self, moment: Moment) -> u64 {
+        match moment {
+            Moment::Host(ms) => ms,
+            Moment::Guest(ms) => {
+                let ms = i64::try_from(ms).unwrap_or(i64::MAX / 2);
+                u64::try_from(ms + self.offset_ms.unwrap_or(0)).unwrap_or(0)
+            }
+        }
+    }
+
+    /// When a step began and ended, in milliseconds since QEMU was started.
+    fn span(&self, name: &str) -> (Option<u64>, Option<u64>) {
+        let (began, ended) = self.times.get(name).copied().unwrap_or_default();
+        (began.map(|m| self.host_ms(m)), ended.map(|m| self.host_ms(m)))
     }
 
     /// Everything is up: the times are kept for the next estimate.
@@ -152,7 +181,7 @@ impl Boot {
                 StepState::Waiting => step.state = StepState::Skipped,
                 StepState::Running => {
                     step.state = StepState::Done;
-                    step.ended_ms = Some(elapsed);
+                    self.times.entry(step.name.clone()).or_default().1 = Some(Moment::Host(elapsed));
                 }
                 _ => {}
             }
@@ -162,7 +191,7 @@ impl Boot {
         match self.report.kind {
             BootKind::Cold => {
                 for step in &self.report.steps {
-                    if let (Some(from), Some(to)) = (step.started_ms, step.ended_ms) {
+                    if let (Some(from), Some(to)) = self.span(&step.name) {
                         remember(self.history.steps.entry(step.name.clone()).or_default(), to.saturating_sub(from));
                     }
                 }
@@ -206,6 +235,7 @@ impl Boot {
         let mut report = self.report.clone();
         report.elapsed_ms = self.elapsed_ms();
         for step in &mut report.steps {
+            (step.started_ms, step.ended_ms) = self.span(&step.name);
             step.log = self.logs.get(&step.name).map(|lines| lines.iter().cloned().collect()).unwrap_or_default();
         }
         report

@@ -89,7 +89,12 @@ mod tests {
             let action = next(desired, seen, restart);
             seen = match action {
                 Next::Rest => return (seen, steps),
-                Next::Boot | Next::Resume => Seen::On,
+                // A boot is what the restart asked for.
+                Next::Boot => {
+                    restart = false;
+                    Seen::On
+                }
+                Next::Resume => Seen::On,
                 Next::Suspend => Seen::Saved,
                 Next::ShutDown | Next::DiscardState => {
                     restart = false;

@@ -46,6 +46,9 @@ impl Steps {
         let began = Instant::now();
         let name = command.get_program().to_string_lossy().into_owned();
         let mut child = command
+            // Closing lines are read by programs, too.
+            .env("NO_COLOR", "1")
+            .env("CARGO_TERM_COLOR", "never")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -1046,7 +1046,7 @@ message: string | null, };
  */
 export type QuitRequest = { 
 /**
- * Suspend the machine first; otherwise it is left as it is.
+ * Bring the machine to rest first, suspended or shut down as the settings say; otherwise it is left as it is.
  */
 suspend: boolean, };
 
