@@ -78,7 +78,10 @@ fn generated_types(root: &Path) -> Result<()> {
 fn machine(root: &Path, images: &Path, binaries: &Path, full: bool, steps: &mut Steps) -> Result<()> {
     let warm = warm_folder()?;
     // One at a time: two emulated machines on two processors only make each other late.
-    let mut tests = cargo(root, &["test", "-p", "alcove-machine-tests", "--", "--test-threads=1", "--nocapture"])?;
+    let mut tests = cargo(
+        root,
+        &["test", "--no-fail-fast", "-p", "alcove-machine-tests", "--", "--test-threads=1", "--nocapture"],
+    )?;
     tests.env("ALCOVE_BIN_DIR", binaries).env("ALCOVE_IMAGES", images).env("ALCOVE_WARM", warm);
     if full {
         tests.env("ALCOVE_FULL", "1");
@@ -88,7 +91,10 @@ fn machine(root: &Path, images: &Path, binaries: &Path, full: bool, steps: &mut 
 
 /// Rung 5: the real window.
 fn window(root: &Path, images: &Path, binaries: &Path, steps: &mut Steps) -> Result<()> {
-    let mut tests = cargo(root, &["test", "-p", "alcove-desktop-tests", "--", "--test-threads=1", "--nocapture"])?;
+    let mut tests = cargo(
+        root,
+        &["test", "--no-fail-fast", "-p", "alcove-desktop-tests", "--", "--test-threads=1", "--nocapture"],
+    )?;
     tests.env("ALCOVE_BIN_DIR", binaries).env("ALCOVE_IMAGES", images).env("ALCOVE_WARM", warm_folder()?);
     steps.run("the real window", &mut tests)
 }

@@ -41,7 +41,7 @@ func startWatchers(ctx context.Context, parts *components, c *config.Config, nod
 	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(policy.Trim))
 	if node.policies {
 		parts.Start("network policies", func(ctx context.Context) error {
-			return policy.Enforce(ctx, node.identity.name, factory, reportTo("network policies"))
+			return policy.Enforce(ctx, node.identity.name, node.clusterCIDR, factory, reportTo("network policies"))
 		})
 	}
 	parts.Start("routes", func(ctx context.Context) error { return followNodes(ctx, node.identity.name, factory) })

@@ -40,7 +40,7 @@ func Trim(object any) (any, error) {
 }
 
 // Enforce follows pods, namespaces and policies until the context ends.
-func Enforce(ctx context.Context, node string, factory informers.SharedInformerFactory, report func(error)) error {
+func Enforce(ctx context.Context, node, podNetwork string, factory informers.SharedInformerFactory, report func(error)) error {
 	pods := factory.Core().V1().Pods()
 	namespaces := factory.Core().V1().Namespaces()
 	policies := factory.Networking().V1().NetworkPolicies()
@@ -83,7 +83,7 @@ func Enforce(ctx context.Context, node string, factory informers.SharedInformerF
 			return nil
 		case <-time.After(settle):
 		}
-		cluster := Cluster{Node: node, Namespaces: map[string]labels.Set{}}
+		cluster := Cluster{Node: node, PodNetwork: podNetwork, Namespaces: map[string]labels.Set{}}
 		var err error
 		if cluster.Pods, err = pods.Lister().List(labels.Everything()); err != nil {
 			return err

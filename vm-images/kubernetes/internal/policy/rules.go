@@ -2,8 +2,10 @@
 //
 // One table holds, for every pod of this node that a policy isolates, a chain
 // with one rule per allowed peer and a drop at its end. Two maps lead from a
-// pod's address to its chain. The whole table is replaced in one nftables
-// transaction, so packets never see half of a change.
+// pod's address to its chain. An address of the pod network that no known pod
+// has gets nothing through: a new pod's first packets wait until its policies
+// are in force. The whole table is replaced in one nftables transaction, so
+// packets never see half of a change.
 package policy
 
 import (
@@ -25,6 +27,7 @@ const Table = "alcove-policy"
 // Cluster is what policies are evaluated against.
 type Cluster struct {
 	Node       string
+	PodNetwork string // CIDR of all pods
 	Pods       []*corev1.Pod
 	Namespaces map[string]labels.Set
 	Policies   []*networkingv1.NetworkPolicy
@@ -40,7 +43,7 @@ type renderer struct {
 }
 
 // Render gives the nftables commands that make the table say what the policies
-// say. Without an isolated pod there is no table.
+// say. Without a policy there is no table.
 func Render(cluster Cluster) (string, error) {
 	r := &renderer{cluster: cluster, names: map[string]string{}}
 	for _, pod := range cluster.Pods {
@@ -82,9 +85,14 @@ func Render(cluster Cluster) (string, error) {
 	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "add table ip %s\ndelete table ip %s\n", Table, Table)
-	if len(ingress)+len(egress) == 0 {
+	if len(policies) == 0 {
 		return out.String(), nil
 	}
+	known := []string{}
+	for _, pod := range r.pods {
+		known = append(known, pod.Status.PodIP)
+	}
+	sort.Strings(known)
 	fmt.Fprintf(&out, "table ip %s {\n", Table)
 	for _, set := range r.sets {
 		out.WriteString(set)
@@ -101,13 +109,23 @@ func Render(cluster Cluster) (string, error) {
 	}
 	verdicts("ingress", ingress)
 	verdicts("egress", egress)
+	out.WriteString("\tset known {\n\t\ttype ipv4_addr\n")
+	if len(known) > 0 {
+		fmt.Fprintf(&out, "\t\telements = { %s }\n", strings.Join(known, ", "))
+	}
+	out.WriteString("\t}\n")
+	// Dropped and not refused: who is only early tries again.
+	unknown := func(side string) string {
+		return fmt.Sprintf("\t\tip %s %s ip %s != @known drop\n", side, cluster.PodNetwork, side)
+	}
 	// Behind kube-proxy's translation: a service's packets show the pod that
 	// they are for. Traffic of the node itself, such as probes, is not routed
 	// and stays out of it.
 	out.WriteString("\tchain forward {\n\t\ttype filter hook forward priority filter - 1; policy accept;\n" +
-		"\t\tct state established,related accept\n\t\tip saddr vmap @egress\n\t\tip daddr vmap @ingress\n\t}\n")
+		"\t\tct state established,related accept\n" + unknown("saddr") + unknown("daddr") +
+		"\t\tip saddr vmap @egress\n\t\tip daddr vmap @ingress\n\t}\n")
 	out.WriteString("\tchain input {\n\t\ttype filter hook input priority filter - 1; policy accept;\n" +
-		"\t\tct state established,related accept\n\t\tip saddr vmap @egress\n\t}\n}\n")
+		"\t\tct state established,related accept\n" + unknown("saddr") + "\t\tip saddr vmap @egress\n\t}\n}\n")
 	return out.String(), nil
 }
 

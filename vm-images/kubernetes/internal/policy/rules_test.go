@@ -26,7 +26,7 @@ func cluster(policies ...*networkingv1.NetworkPolicy) Cluster {
 	onHost := pod("shop", "host", "10.0.2.15", "one", map[string]string{"app": "web"})
 	onHost.Spec.HostNetwork = true
 	return Cluster{
-		Node: "one",
+		Node: "one", PodNetwork: "10.42.0.0/16",
 		Pods: []*corev1.Pod{
 			pod("shop", "web", "10.42.0.2", "one", map[string]string{"app": "web"}, corev1.ContainerPort{Name: "http", ContainerPort: 8080}),
 			pod("shop", "db", "10.42.0.3", "one", map[string]string{"app": "db"}, corev1.ContainerPort{Name: "sql", ContainerPort: 5432}),
@@ -145,4 +145,16 @@ func TestAllowAllAndSelectorsWithoutPods(t *testing.T) {
 		}}},
 	}))
 	has(t, rules, "chain in-10-42-0-3 {\n\t\tcomment \"shop/db\"\n\t\tdrop\n\t}")
+}
+
+func TestANewPodWaitsUntilItsPoliciesAreInForce(t *testing.T) {
+	rules := render(t, policyOf("deny", networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeEgress}}))
+	has(t, rules, "ip saddr 10.42.0.0/16 ip saddr != @known drop", "ip daddr 10.42.0.0/16 ip daddr != @known drop",
+		"elements = { 10.42.0.2, 10.42.0.3, 10.42.0.4, 10.42.1.3 }")
+	if forward := rules[strings.Index(rules, "chain forward"):]; strings.Index(forward, "!= @known drop") > strings.Index(forward, "vmap @egress") {
+		t.Error("an unknown address must be stopped before anything else is decided")
+	}
+	if empty := render(t); strings.Contains(empty, "known") {
+		t.Errorf("without a policy nobody waits:\n%s", empty)
+	}
 }
