@@ -12,6 +12,7 @@ use alcove_machine::{
     image::{Check, Image, Images},
     provider::{On, Power, StartOptions, Started},
     spec::MachineSpec,
+    state::Validity,
 };
 use alcove_types::{
     boot::{BootKind, StepState},
@@ -42,6 +43,10 @@ impl Actor {
                 image.verify(Check::Quick)?;
                 let acceleration = shared.provider.acceleration(&image).await?;
                 shared.change(|v| v.acceleration = Some(acceleration));
+                // A damaged state does not count as one; what becomes of it is told all the same.
+                if let Some(Validity::Discard(reason)) = shared.provider.state(&spec, &image).await? {
+                    by_itself(&shared, "machine.discard_state", "succeeded", &reason.to_string());
+                }
                 shared.provider.prepare(&spec, &image).await?;
                 shared.provider.grow_disk(spec.setup.disk_bytes).await?;
                 shared.provider.start(&spec, &image, StartOptions { rescue }).await
