@@ -221,8 +221,10 @@ fn killed_in_the_guest_comes_back_by_itself() -> Result<()> {
     assert_eq!(pod(&world)?, gateway, "the pods were not touched");
     world.alcove(&["shell", "--", "sh", "-c", "systemctl kill -s KILL alcove-guest.service"])?;
     world.until("the guest's daemon answers again", PATIENCE, |w| Ok(w.alcove(&["shell", "--", "true"])?.code == 0))?;
-    ensure!(desktop(&world, "/")?.contains("<html"));
-    Ok(())
+    // It lets nobody through to the gateway before it has seen for itself that the node is ready.
+    world.until("the web desktop answers again", PATIENCE, |w| {
+        Ok(desktop(w, "/").is_ok_and(|page| page.contains("<html")))
+    })
 }
 
 /// The longest: QEMU is killed, and the machine boots from its disk as after a power cut.
