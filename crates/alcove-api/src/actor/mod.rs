@@ -242,7 +242,7 @@ impl Actor {
                 Power::Suspended { state } => {
                     view.host_memory_bytes = None;
                     view.host_cpu_share = None;
-                    view.state_bytes = Some(state.bytes);
+                    view.state_bytes = Some(taken(&self.shared.layout.state()).unwrap_or(state.bytes));
                 }
                 Power::Off | Power::Absent => {
                     view.host_memory_bytes = None;
@@ -481,6 +481,13 @@ impl Actor {
             self.shared.tasks.end(&p.task, Err(error.clone()));
         }
     }
+}
+
+/// Bytes that the files of a folder take on the disk: a saved state is sparse, and its length says little.
+fn taken(folder: &std::path::Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let entries = std::fs::read_dir(folder).ok()?;
+    Some(entries.flatten().filter_map(|e| e.metadata().ok()).map(|m| m.blocks() * 512).sum())
 }
 
 /// Waits for the action when there is one, else forever.
