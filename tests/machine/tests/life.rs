@@ -195,7 +195,7 @@ fn a_guest_that_never_gets_ready_is_called_failed_and_shows_a_way_on() -> Result
 }
 
 #[test]
-fn killed_in_the_guest_comes_back_by_itself() -> Result<()> {
+fn kubernetes_killed_comes_back_by_itself() -> Result<()> {
     let mut world = World::warm("guest")?;
     world.supervise()?;
     world.phase(Phase::Running, PATIENCE)?;
@@ -219,6 +219,14 @@ fn killed_in_the_guest_comes_back_by_itself() -> Result<()> {
     world.alcove(&["shell", "--", "sh", "-c", "systemctl kill -s KILL k3s.service"])?;
     world.until("the API answers again", PATIENCE, |w| written(w, "before"))?;
     assert_eq!(pod(&world)?, gateway, "the pods were not touched");
+    Ok(())
+}
+
+#[test]
+fn the_guests_daemon_killed_comes_back_by_itself() -> Result<()> {
+    let mut world = World::warm("daemon")?;
+    world.supervise()?;
+    world.phase(Phase::Running, PATIENCE)?;
     world.alcove(&["shell", "--", "sh", "-c", "systemctl kill -s KILL alcove-guest.service"])?;
     world.until("the guest's daemon answers again", PATIENCE, |w| Ok(w.alcove(&["shell", "--", "true"])?.code == 0))?;
     // It lets nobody through to the gateway before it has seen for itself that the node is ready.
