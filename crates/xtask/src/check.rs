@@ -47,6 +47,7 @@ pub(crate) fn run(root: &Path, quick: bool, full: bool, steps: &mut Steps) -> Re
         match image::build(root, &image::Options::default(), &mut image::TerminalProgress::new()) {
             Ok(images) => {
                 let binaries = product::binaries(root, false, true, steps)?;
+                note(contract(root, &images, steps));
                 note(machine(root, &images, &binaries, full, steps));
                 note(window(root, &images, &binaries, steps));
                 note(steps.act("the packages, installed in a clean Debian", || packages(&binaries)));
@@ -72,6 +73,12 @@ fn generated_types(root: &Path) -> Result<()> {
         "the TypeScript of the wire types is not up to date: commit what `cargo test -p alcove-types` wrote"
     );
     Ok(())
+}
+
+/// The machine contract against the real QEMU; ignored where no image is named.
+fn contract(root: &Path, images: &Path, steps: &mut Steps) -> Result<()> {
+    let arguments = ["test", "-p", "alcove-machine", "--test", "qemu_real", "--", "--ignored", "--test-threads=1"];
+    steps.run("the machine contract on QEMU", cargo(root, &arguments)?.env("ALCOVE_TEST_IMAGE", images))
 }
 
 /// Rung 4: the real machine under emulation.
