@@ -15,6 +15,13 @@ pub(crate) enum Seen {
     Saved,
     /// On.
     On,
+    /// On without having begun to run: a supervisor died while it started or resumed the machine.
+    NotBegun,
+    /// On, standing still, and all of it is in the saved state: a supervisor died at the end of a suspend, or when a
+    /// resumed guest was about to run.
+    Kept,
+    /// On, standing still in the midst of its life: a supervisor died while it suspended the machine.
+    Still,
 }
 
 /// The next action.
@@ -32,18 +39,25 @@ pub(crate) enum Next {
     ShutDown,
     /// Throw the saved state away: the machine is to be off, not saved.
     DiscardState,
+    /// Let it run on.
+    Continue,
+    /// End a machine that has nothing to lose.
+    End,
 }
 
 /// What leads from what is seen to what is wanted. `restart` asks for a shutdown first even when running is wanted.
 pub(crate) fn next(desired: Desired, seen: Seen, restart: bool) -> Next {
     match (desired, seen) {
         (_, Seen::Absent) => Next::Rest,
+        (_, Seen::NotBegun) => Next::End,
+        // It runs on first, so that it can shut down in order.
+        (Desired::Running | Desired::Stopped, Seen::Kept | Seen::Still) => Next::Continue,
+        (Desired::Suspended, Seen::On | Seen::Kept | Seen::Still) => Next::Suspend,
         (Desired::Running, Seen::On) if restart => Next::ShutDown,
         (Desired::Running, Seen::On) | (Desired::Stopped, Seen::Off) => Next::Rest,
         (Desired::Running, Seen::Saved) if restart => Next::DiscardState,
         (Desired::Running, Seen::Off) => Next::Boot,
         (Desired::Running, Seen::Saved) => Next::Resume,
-        (Desired::Suspended, Seen::On) => Next::Suspend,
         // A machine that is off holds no memory: there is nothing to save.
         (Desired::Suspended, Seen::Off | Seen::Saved) => Next::Rest,
         (Desired::Stopped, Seen::On) => Next::ShutDown,
@@ -83,9 +97,13 @@ mod tests {
     use super::*;
 
     /// Applies actions as the provider would, to prove that every state leads to what is wanted.
-    fn settle(desired: Desired, mut seen: Seen, mut restart: bool) -> (Seen, Vec<Next>) {
+    fn settle(desired: Desired, seen: Seen, restart: bool) -> (Seen, Vec<Next>) {
+        settle_ending(desired, seen, restart, Seen::Off)
+    }
+
+    fn settle_ending(desired: Desired, mut seen: Seen, mut restart: bool, ended: Seen) -> (Seen, Vec<Next>) {
         let mut steps = Vec::new();
-        for _ in 0..5 {
+        for _ in 0..6 {
             let action = next(desired, seen, restart);
             seen = match action {
                 Next::Rest => return (seen, steps),
@@ -94,8 +112,10 @@ mod tests {
                     restart = false;
                     Seen::On
                 }
-                Next::Resume => Seen::On,
+                Next::Resume | Next::Continue => Seen::On,
                 Next::Suspend => Seen::Saved,
+                // What it was to be started from is as it was: nothing but the disk, or a state.
+                Next::End => ended,
                 Next::ShutDown | Next::DiscardState => {
                     restart = false;
                     Seen::Off
@@ -108,11 +128,12 @@ mod tests {
 
     #[test]
     fn every_state_leads_to_what_is_wanted() {
-        for seen in [Seen::Off, Seen::Saved, Seen::On] {
-            for restart in [false, true] {
-                assert_eq!(settle(Desired::Running, seen, restart).0, Seen::On);
-                assert_eq!(settle(Desired::Stopped, seen, restart).0, Seen::Off);
-                assert_ne!(settle(Desired::Suspended, seen, restart).0, Seen::On);
+        for seen in [Seen::Off, Seen::Saved, Seen::On, Seen::NotBegun, Seen::Kept, Seen::Still] {
+            for (restart, ended) in [(false, Seen::Off), (true, Seen::Off), (false, Seen::Saved), (true, Seen::Saved)] {
+                let leads_to = |desired| settle_ending(desired, seen, restart, ended).0;
+                assert_eq!(leads_to(Desired::Running), Seen::On);
+                assert_eq!(leads_to(Desired::Stopped), Seen::Off);
+                assert!(matches!(leads_to(Desired::Suspended), Seen::Off | Seen::Saved));
             }
         }
         assert_eq!(settle(Desired::Running, Seen::Absent, false).0, Seen::Absent);
@@ -128,6 +149,18 @@ mod tests {
     #[test]
     fn a_saved_machine_is_resumed_and_not_booted() {
         assert_eq!(settle(Desired::Running, Seen::Saved, false).1, [Next::Resume]);
+    }
+
+    /// What a killed supervisor leaves behind keeps its memory, unless it has none yet.
+    #[test]
+    fn a_machine_that_stands_still_loses_nothing() {
+        for seen in [Seen::Kept, Seen::Still] {
+            assert_eq!(settle(Desired::Running, seen, false).1, [Next::Continue]);
+            assert_eq!(settle(Desired::Suspended, seen, false).1, [Next::Suspend]);
+            assert_eq!(settle(Desired::Stopped, seen, false).1, [Next::Continue, Next::ShutDown]);
+        }
+        let resumed = settle_ending(Desired::Running, Seen::NotBegun, false, Seen::Saved).1;
+        assert_eq!(resumed, [Next::End, Next::Resume]);
     }
 
     #[test]

@@ -53,6 +53,9 @@ pub enum MachineError {
         /// The last lines that QEMU or the guest wrote.
         last_words: Vec<String>,
     },
+    /// QEMU was ended from outside: by somebody, or by the system for want of memory.
+    #[error("{0}: QEMU was ended from outside")]
+    HypervisorKilled(String),
     /// There is no image, or it is damaged.
     #[error("{message}")]
     ImageInvalid {
@@ -188,6 +191,10 @@ impl MachineError {
             Self::HypervisorFailed { .. } => (
                 ErrorCode::HypervisorFailed,
                 "Run `alcove doctor` to check this computer; the log in the machine's folder (logs/qemu.log) says more.".into(),
+            ),
+            Self::HypervisorKilled(_) => (
+                ErrorCode::HypervisorFailed,
+                "Close what needs much memory on this computer, or give the machine less, then start it again. What was saved is still there.".into(),
             ),
             Self::ImageInvalid { hint, .. } => (ErrorCode::ImageInvalid, hint.clone()),
             Self::StateInvalid(_) => (

@@ -79,8 +79,8 @@ pub enum Power {
 pub struct On {
     /// The hypervisor's process.
     pub pid: u32,
-    /// Its processors stand still.
-    pub paused: bool,
+    /// Its processors stand still; how far it had come.
+    pub standstill: Option<Standstill>,
     /// The hypervisor's word for what it does, such as `running`, `paused`, `inmigrate`, `postmigrate`, `io-error`,
     /// `guest-panicked`; `unknown` when it does not answer.
     pub run_state: String,
@@ -88,9 +88,6 @@ pub struct On {
     pub panicked: bool,
     /// It stands still because the host could not read or write its disk (mostly: no space left).
     pub io_error: bool,
-    /// A complete suspended state lies on the disk while the hypervisor has not ended yet: the last step of a suspend
-    /// was interrupted. Suspend again to finish it, or continue to drop it.
-    pub saved: bool,
     /// Version of the image that it was started with.
     pub image: Option<String>,
     /// How the processor is virtualised.
@@ -103,6 +100,20 @@ pub struct On {
     pub rss_bytes: Option<u64>,
     /// Processor time that the process has used.
     pub cpu_time_ms: Option<u64>,
+}
+
+/// How far a machine had come whose processors stand still. A supervisor that was killed leaves one behind; which of
+/// them it is decides what may be done with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standstill {
+    /// Its process was started and the guest has not run in it: nothing is lost when it is ended, and what it was to be
+    /// started from (the disk, or the saved state) is as it was.
+    NotBegun,
+    /// Everything is in a complete saved state: the last step of a suspend, or the first of a resume, was interrupted.
+    /// Suspending finishes it, continuing drops the state, and ending it loses nothing.
+    Saved,
+    /// In the midst of its life: its memory is nowhere else.
+    Midway,
 }
 
 /// Something that happened to a machine.

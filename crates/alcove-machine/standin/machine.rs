@@ -1,7 +1,9 @@
 //! The part of the emulator: pidfile with its lock, sockets, the control protocol, and a guest that counts.
 //!
 //! Words of the script: `die-at-start=WORDS`, `no-sandbox`, `no-mapped-ram`, `save-fails=WORDS`, `die-during-save`,
-//! `save-never-ends`, `die-after-save`, `load-fails=WORDS`, `die-at-cont`, `ignore-power`, `ignore-quit`, `never-greet`.
+//! `save-never-ends`, `die-after-save`, `load-fails=WORDS`, `die-at-cont`, `ignore-power`, `ignore-quit`, `never-greet`;
+//! and, read again at each point, `hold=POINT`: `before:pidfile`, `after:pidfile`, `before:COMMAND` and `after:COMMAND` of
+//! the control protocol, `before:PATH` of a call to the guest, `before:poweroff`.
 
 use std::{
     collections::HashMap,
@@ -17,7 +19,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::Script;
+use crate::{Script, guest::Happening};
 
 struct Machine {
     script: Script,
@@ -61,6 +63,7 @@ pub(crate) fn run(script: &Script, _program: &Path, arguments: &[String]) -> i32
         }
     }
 
+    script.pass("before:pidfile");
     let pidfile = one("-pidfile");
     let lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&pidfile);
     let lock = lock.unwrap_or_else(|e| die(&format!("cannot create PID file: {e}")));
@@ -69,6 +72,7 @@ pub(crate) fn run(script: &Script, _program: &Path, arguments: &[String]) -> i32
     }
     let _ = (&lock).write_all(format!("{}\n", std::process::id()).as_bytes());
 
+    script.pass("after:pidfile");
     let door =
         TcpListener::bind("127.0.0.1:0").unwrap_or_else(|e| die(&format!("Could not set up host forwarding: {e}")));
     let port = door.local_addr().map(|a| a.port()).unwrap_or(0);
@@ -84,6 +88,10 @@ pub(crate) fn run(script: &Script, _program: &Path, arguments: &[String]) -> i32
         options: options.clone(),
     }));
 
+    if let Some(keys) = options.get("-fw_cfg").and_then(|o| key(o.first()?, "file")) {
+        let machine = machine.clone();
+        crate::guest::serve(door, keys.into(), Arc::new(move |event| happens(&machine, event)));
+    }
     let mut sockets = Vec::new();
     for chardev in options.get("-chardev").cloned().unwrap_or_default() {
         if let (Some(path), true) = (key(&chardev, "path"), chardev.starts_with("socket,")) {
@@ -184,11 +192,14 @@ fn serve_control(machine: &Shared, listener: &UnixListener) {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             let Ok(request) = serde_json::from_str::<Value>(&line) else { continue };
             let name = request["execute"].as_str().unwrap_or_default().to_owned();
+            let script = held(machine).script.clone();
+            script.pass(&format!("before:{name}"));
             let mut answer = match command(machine, &name, &request["arguments"]) {
                 Ok(value) => json!({ "return": value }),
                 Err(words) => json!({ "error": { "class": "GenericError", "desc": words } }),
             };
             answer["id"] = request["id"].clone();
+            script.pass(&format!("after:{name}"));
             say(&mut write, &answer);
             if name == "quit" && !held(machine).script.says("ignore-quit") {
                 emit(machine, "SHUTDOWN", json!({ "guest": false, "reason": "host-qmp-quit" }));
@@ -235,14 +246,7 @@ fn command(machine: &Shared, name: &str, arguments: &Value) -> Result<Value, Str
         }
         "cont" => go(machine, &script),
         "system_powerdown" => {
-            if !script.says("ignore-power") {
-                let machine = machine.clone();
-                thread::spawn(move || {
-                    thread::sleep(Duration::from_millis(50));
-                    emit(&machine, "SHUTDOWN", json!({ "guest": true, "reason": "guest-shutdown" }));
-                    std::process::exit(0);
-                });
-            }
+            shut_down(machine, &script);
             Ok(json!({}))
         }
         "block_resize" => {
@@ -281,6 +285,30 @@ fn command(machine: &Shared, name: &str, arguments: &Value) -> Result<Value, Str
         }
         other => Err(format!("The command {other} has not been found")),
     }
+}
+
+/// The guest has been asked for something that concerns its machine.
+fn happens(machine: &Shared, event: Happening) -> bool {
+    let script = held(machine).script.clone();
+    match event {
+        Happening::Knock => return held(machine).run_state == "running",
+        Happening::Call(path) => script.pass(&format!("before:{path}")),
+        Happening::ShutDown => shut_down(machine, &script),
+    }
+    true
+}
+
+fn shut_down(machine: &Shared, script: &Script) {
+    if script.says("ignore-power") {
+        return;
+    }
+    let (machine, script) = (machine.clone(), script.clone());
+    thread::spawn(move || {
+        thread::sleep(Duration::from_millis(50));
+        script.pass("before:poweroff");
+        emit(&machine, "SHUTDOWN", json!({ "guest": true, "reason": "guest-shutdown" }));
+        std::process::exit(0);
+    });
 }
 
 fn go(machine: &Shared, script: &Script) -> Result<Value, String> {

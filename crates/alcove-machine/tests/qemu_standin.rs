@@ -11,6 +11,7 @@ use alcove_machine::{
     Home, Layout, MachineError, MachineSpec, Power, Provider, ProviderEvent, QemuProvider, StartOptions,
     image::Image,
     liveness,
+    provider::Standstill,
     qemu::qga::Agent,
     state::{Reason, Validity},
     warm,
@@ -56,7 +57,7 @@ async fn suspended() -> (Bench, QemuProvider) {
 }
 
 async fn runs(provider: &QemuProvider) -> bool {
-    matches!(provider.observe().await.unwrap().power, Power::On(on) if !on.paused)
+    matches!(provider.observe().await.unwrap().power, Power::On(on) if on.standstill.is_none())
 }
 
 async fn reason(bench: &Bench, provider: &QemuProvider) -> Reason {
@@ -208,7 +209,7 @@ async fn tells_what_happens_and_survives_a_full_disk() {
     inject(&bench, "BLOCK_IO_ERROR", "io-error", r#"{"device":"","action":"stop","operation":"write","nospace":true}"#);
     assert_eq!(events.recv().await.unwrap(), ProviderEvent::IoError { nospace: true });
     let Power::On(on) = provider.observe().await.unwrap().power else { panic!() };
-    assert!(on.io_error && on.paused);
+    assert!(on.io_error && on.standstill == Some(Standstill::Midway));
     provider.continue_running().await.unwrap();
     assert_eq!(events.recv().await.unwrap(), ProviderEvent::Resumed);
     assert!(runs(&provider).await);
@@ -327,7 +328,7 @@ async fn an_interrupted_end_of_a_suspend_loses_nothing() {
             fs::copy(kept.join(name), bench.layout.state().join(name)).unwrap();
         }
         let Power::On(on) = provider.observe().await.unwrap().power else { panic!() };
-        assert!(on.saved && on.paused);
+        assert_eq!(on.standstill, Some(Standstill::Saved));
         if suspend_again {
             provider.suspend().await.unwrap();
             assert!(matches!(provider.observe().await.unwrap().power, Power::Suspended { .. }));

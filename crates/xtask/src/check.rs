@@ -84,6 +84,9 @@ fn contract(root: &Path, images: &Path, steps: &mut Steps) -> Result<()> {
 /// Rung 4: the real machine under emulation.
 fn machine(root: &Path, images: &Path, binaries: &Path, full: bool, steps: &mut Steps) -> Result<()> {
     let warm = warm_folder()?;
+    // For the tests that must know at which step something happens.
+    steps
+        .run("the stand-in for QEMU", &mut cargo(root, &["build", "-p", "alcove-machine", "--bin", "qemu-standin"])?)?;
     // One at a time: two emulated machines on two processors only make each other late.
     let mut tests = cargo(
         root,

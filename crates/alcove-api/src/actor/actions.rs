@@ -148,7 +148,11 @@ impl Actor {
             {
                 tracing::warn!(%error, "the guest did not prepare for the suspend; its state will be larger");
             }
-            Done::Suspended(shared.provider.suspend().await.map(|s| s.bytes).map_err(Trouble::from))
+            let saved = shared.provider.suspend().await.map(|s| s.bytes).map_err(Trouble::from);
+            match saved {
+                Err(trouble) if is_off(&shared).await => Done::SuspendLost(trouble),
+                saved => Done::Suspended(saved),
+            }
         })
     }
 
@@ -191,6 +195,13 @@ impl Actor {
         Box::pin(async move { Done::Killed(shared.provider.kill().await.map_err(Trouble::from)) })
     }
 
+    /// Ends a machine that a supervisor before this one had not got to run.
+    pub(super) fn end(&mut self) -> Action {
+        tracing::info!("a start or a resume was interrupted before the guest ran: it is done again");
+        let shared = self.shared.clone();
+        Box::pin(async move { Done::Ended(shared.provider.kill().await.map_err(Trouble::from)) })
+    }
+
     pub(super) fn continue_running(&mut self) -> Action {
         let shared = self.shared.clone();
         Box::pin(async move { Done::Continued(shared.provider.continue_running().await.map_err(Trouble::from)) })
@@ -201,6 +212,7 @@ impl Actor {
         self.seen = None;
         match done {
             Done::Started(kind, Ok(started)) => {
+                self.in_the_way = 0;
                 if kind == BootKind::Resume {
                     self.shared.boot(|boot| {
                         boot.host_sees("restore", StepState::Done, None);
@@ -217,7 +229,18 @@ impl Actor {
                 // What is on the disk is whole: the machine boots from it.
                 self.action = Some(self.discard_state());
             }
-            Done::Started(_, Err(trouble)) => self.give_up(trouble),
+            Done::Started(_, Err(trouble)) if trouble.in_the_way && self.in_the_way < super::OUT_OF_THE_WAY_TRIES => {
+                self.in_the_way += 1;
+                self.hold_until = Some(Instant::now() + super::OUT_OF_THE_WAY);
+            }
+            Done::Started(_, Err(trouble)) if trouble.killed => {
+                self.gone();
+                self.crashed(&trouble.error.message, trouble.last_words);
+            }
+            Done::Started(_, Err(trouble)) => {
+                self.in_the_way = 0;
+                self.give_up(trouble);
+            }
             Done::Suspended(Ok(bytes)) => {
                 self.gone();
                 by_itself(&self.shared, "machine.suspended", "succeeded", &format!("{bytes} bytes"));
@@ -238,19 +261,26 @@ impl Actor {
                     );
                 });
             }
+            Done::SuspendLost(trouble) => {
+                // There is no memory left to be saved. That it is off is what is nearest to what is wanted.
+                self.fail_pending(&trouble.error);
+                self.machine_is_gone(Some(trouble.last_words));
+            }
             Done::ShutDown(Ok(())) | Done::Killed(Ok(())) => {
                 self.restart = false;
                 self.gone();
             }
+            Done::Ended(Ok(())) => self.gone(),
             Done::ShutDown(Err(mut trouble)) => {
                 trouble.error.hint =
                     "Wait and try again, or switch it off at once with `alcove kill`: what was saved to its disk stays.".into();
                 self.give_up(trouble);
             }
             Done::Discarded(Ok(())) | Done::Continued(Ok(())) => {}
-            Done::Discarded(Err(trouble)) | Done::Killed(Err(trouble)) | Done::Continued(Err(trouble)) => {
-                self.give_up(trouble);
-            }
+            Done::Discarded(Err(trouble))
+            | Done::Killed(Err(trouble))
+            | Done::Ended(Err(trouble))
+            | Done::Continued(Err(trouble)) => self.give_up(trouble),
             Done::Exclusive(task, result) => self.exclusive_done(&task, result),
         }
     }
@@ -275,6 +305,10 @@ impl Actor {
         by_itself(&self.shared, "machine.failed", "failed", &trouble.error.message);
         self.shared.change(|view| view.fail(trouble.error, trouble.last_words));
     }
+}
+
+async fn is_off(shared: &Shared) -> bool {
+    matches!(shared.provider.observe().await, Ok(seen) if !matches!(seen.power, Power::On(_)))
 }
 
 /// Waits until the machine is off.

@@ -7,7 +7,7 @@ use alcove_types::{
     ApiError, ConditionStatus, ErrorCode,
     boot::StepState,
     guest::{GuestEvent, GuestStatus},
-    machine::Phase,
+    machine::{Desired, Phase},
 };
 
 use super::{Actor, Trouble, by_itself};
@@ -138,14 +138,15 @@ impl Actor {
         }
     }
 
-    fn crashed(&mut self, message: &str, last_words: Vec<String>) {
+    pub(super) fn crashed(&mut self, message: &str, last_words: Vec<String>) {
         by_itself(&self.shared, "machine.crashed", "failed", message);
+        let then = if self.wanted.desired == Desired::Running { " It was started again." } else { "" };
         self.shared.change(|view| {
             view.set_condition(
                 "LastBootClean",
                 ConditionStatus::False,
                 "Crashed",
-                &format!("{message} It was started again."),
+                &format!("{message}{then}"),
                 "What was saved is still there. `alcove logs --source serial` has its last words.",
             );
         });
@@ -158,6 +159,8 @@ impl Actor {
                     "What was saved is still on its disk. Read the last lines below, run `alcove doctor`, then start it again.",
                 ),
                 last_words,
+                in_the_way: false,
+            killed: false,
             }),
         }
     }
@@ -179,6 +182,8 @@ impl Actor {
                 "It is still on, and if it gets ready all is well. Look at the serial log, open a rescue shell with `alcove shell --rescue`, or restart it.",
             ),
             last_words: words,
+            in_the_way: false,
+            killed: false,
         });
     }
 

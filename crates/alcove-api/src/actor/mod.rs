@@ -14,7 +14,8 @@ use std::{
 };
 
 use alcove_machine::{
-    provider::{Observation, Power, Started},
+    MachineError,
+    provider::{Observation, Power, Standstill, Started},
     spec::MachineSpec,
 };
 use alcove_types::{
@@ -67,9 +68,12 @@ pub(crate) enum Exclusive {
 enum Done {
     Started(BootKind, Result<Started, Trouble>),
     Suspended(Result<u64, Trouble>),
+    /// The machine ended while it was being saved.
+    SuspendLost(Trouble),
     ShutDown(Result<(), Trouble>),
     Discarded(Result<(), Trouble>),
     Killed(Result<(), Trouble>),
+    Ended(Result<(), Trouble>),
     Continued(Result<(), Trouble>),
     Exclusive(String, Result<(), ApiError>),
 }
@@ -78,11 +82,17 @@ enum Done {
 pub(crate) struct Trouble {
     pub(crate) error: ApiError,
     pub(crate) last_words: Vec<String>,
+    /// Something else is at work on the machine: what an earlier supervisor began may not have ended yet.
+    pub(crate) in_the_way: bool,
+    /// The hypervisor was ended from outside: what was tried can be tried again.
+    pub(crate) killed: bool,
 }
 
-impl From<alcove_machine::MachineError> for Trouble {
-    fn from(error: alcove_machine::MachineError) -> Self {
-        Self { last_words: error.last_words().to_vec(), error: error.api() }
+impl From<MachineError> for Trouble {
+    fn from(error: MachineError) -> Self {
+        let in_the_way = matches!(error, MachineError::Busy | MachineError::WrongState { .. });
+        let killed = matches!(error, MachineError::HypervisorKilled(_));
+        Self { last_words: error.last_words().to_vec(), error: error.api(), in_the_way, killed }
     }
 }
 
@@ -111,6 +121,8 @@ pub(crate) struct Actor {
     crashes: Crashes,
     /// No start before this moment.
     hold_until: Option<Instant>,
+    /// Starts in a row that found something else at work on the machine.
+    in_the_way: u32,
     /// Given up until a person asks anew.
     given_up: bool,
     /// The machine has come up since it was started.
@@ -122,6 +134,9 @@ pub(crate) struct Actor {
 
 /// Between two looks at a machine that rests.
 const LOOK: Duration = Duration::from_secs(5);
+/// Between two starts when something else was at work on the machine, and how often that is borne.
+const OUT_OF_THE_WAY: Duration = Duration::from_millis(250);
+const OUT_OF_THE_WAY_TRIES: u32 = 40;
 
 impl Actor {
     pub(crate) fn new(
@@ -145,6 +160,7 @@ impl Actor {
             watch: None,
             crashes: Crashes::default(),
             hold_until: None,
+            in_the_way: 0,
             given_up: false,
             ready: false,
             ready_by: None,
@@ -277,8 +293,19 @@ impl Actor {
             None | Some(Power::Absent) => Seen::Absent,
             Some(Power::Off) => Seen::Off,
             Some(Power::Suspended { .. }) => Seen::Saved,
-            Some(Power::On(_)) => Seen::On,
+            // What has panicked or can't write is dealt with by itself.
+            Some(Power::On(on)) if on.panicked || on.io_error => Seen::On,
+            Some(Power::On(on)) => match on.standstill {
+                None => Seen::On,
+                Some(Standstill::NotBegun) => Seen::NotBegun,
+                Some(Standstill::Saved) => Seen::Kept,
+                Some(Standstill::Midway) => Seen::Still,
+            },
         }
+    }
+
+    fn is_on(&self) -> bool {
+        matches!(self.seen.as_ref().map(|s| &s.power), Some(Power::On(_)))
     }
 
     /// Decides what to do next and begins it.
@@ -304,11 +331,6 @@ impl Actor {
                 self.action = Some(self.continue_running());
                 return;
             }
-            // The last step of a suspend was interrupted: either finish it below, or take it back.
-            if on.saved && self.wanted.desired == Desired::Running && !self.restart {
-                self.action = Some(self.continue_running());
-                return;
-            }
         }
         let action = next(self.wanted.desired, seen, self.restart);
         let starts = matches!(action, Next::Boot | Next::Resume);
@@ -321,7 +343,7 @@ impl Actor {
         self.hold_until = None;
         match action {
             Next::Rest => {
-                if self.restart && seen != Seen::On {
+                if self.restart && !self.is_on() {
                     self.restart = false;
                 }
             }
@@ -330,6 +352,8 @@ impl Actor {
             Next::Suspend => self.action = Some(self.suspend()),
             Next::ShutDown => self.action = Some(self.shut_down()),
             Next::DiscardState => self.action = Some(self.discard_state()),
+            Next::Continue => self.action = Some(self.continue_running()),
+            Next::End => self.action = Some(self.end()),
         }
     }
 
@@ -344,9 +368,9 @@ impl Actor {
             Seen::Off => Phase::Stopped,
             Seen::Saved => Phase::Suspended,
             Seen::On if self.ready => Phase::Running,
-            Seen::On => Phase::Starting,
+            Seen::On | Seen::NotBegun | Seen::Kept | Seen::Still => Phase::Starting,
         };
-        let late = !self.ready && seen == Seen::On && self.ready_by.is_some_and(|by| Instant::now() >= by);
+        let late = !self.ready && self.is_on() && self.ready_by.is_some_and(|by| Instant::now() >= by);
         if late && !self.given_up {
             self.never_ready();
         }

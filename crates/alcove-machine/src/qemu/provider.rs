@@ -121,9 +121,7 @@ impl QemuProvider {
     fn must_be_off(&self) -> Result<()> {
         match self.alive()? {
             None => Ok(()),
-            Some(_) => {
-                Err(MachineError::WrongState { message: "the machine is on".into(), hint: "Stop or suspend it first." })
-            }
+            Some(_) => Err(run::already_on()),
         }
     }
 
@@ -226,11 +224,10 @@ impl QemuProvider {
         let facts = process::facts(pid);
         let mut on = On {
             pid,
-            paused: false,
+            standstill: None,
             run_state: "unknown".into(),
             panicked: false,
             io_error: false,
-            saved: self.state_folder().facts_file().exists(),
             image: None,
             acceleration: None,
             started_at: facts.started_at,
@@ -247,7 +244,7 @@ impl QemuProvider {
             }
         };
         if let Ok(state) = qmp.run_state().await {
-            on.paused = state != "running";
+            on.standstill = run::standstill(&state, self.state_folder().facts().is_ok());
             on.panicked = state == "guest-panicked";
             on.io_error = state == "io-error";
             on.run_state = state;
@@ -374,7 +371,7 @@ impl Provider for QemuProvider {
                 Ok(state) => {
                     return Err(MachineError::WrongState {
                         message: format!("the machine stands still ({state}) and can't shut itself down"),
-                        hint: "Let it go on first, or end it with `alcove stop --force`.",
+                        hint: "Let it go on first, or end it with `alcove kill`.",
                     });
                 }
             }

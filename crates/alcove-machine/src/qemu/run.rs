@@ -18,7 +18,7 @@ use crate::{
     credentials::Credentials,
     files,
     image::Image,
-    provider::{StartOptions, Started, Suspended},
+    provider::{Standstill, StartOptions, Started, Suspended},
     state::{Fingerprint, Reason, StateFolder, Validity},
 };
 
@@ -26,6 +26,8 @@ use crate::{
 const UP: Duration = Duration::from_secs(30);
 /// How long QEMU may take to end after it was told to.
 const QUIT: Duration = Duration::from_secs(10);
+/// How long a QEMU whose connection broke may take until it is seen to have ended.
+const ENDING: Duration = Duration::from_secs(2);
 
 /// Boots the machine.
 pub(crate) async fn cold(
@@ -48,7 +50,9 @@ pub(crate) async fn cold(
     let guard = KillUnlessDone::new(&process);
     // The guest runs from here on, and the disk with it.
     provider.state_folder().discard()?;
-    qmp.execute(qmp::cont {}).await.map_err(|e| died(&process, "QEMU died when the guest was to run", e.into()))?;
+    if let Err(e) = qmp.execute(qmp::cont {}).await {
+        return Err(died(&process, "QEMU died when the guest was to run", e.into()).await);
+    }
     let started = started(provider, &plan, &process, &qmp, began).await?;
     guard.done();
     Ok(started)
@@ -77,7 +81,10 @@ pub(crate) async fn resume(provider: &QemuProvider, spec: &MachineSpec, image: &
             return Err(timeout);
         }
         // A QEMU that can't load ends itself, with its reason in the log.
-        let ended = tokio::time::timeout(Duration::from_secs(2), process.ended()).await;
+        let ended = tokio::time::timeout(ENDING, process.ended()).await;
+        if ended == Ok(None) {
+            return Err(MachineError::HypervisorKilled("the saved state was being loaded".into()));
+        }
         let words = process.words();
         tracing::warn!(error = %e, ended = ended.is_ok(), ?words, "the suspended state could not be loaded");
         let reason = words.last().cloned().unwrap_or_else(|| e.to_string());
@@ -86,9 +93,10 @@ pub(crate) async fn resume(provider: &QemuProvider, spec: &MachineSpec, image: &
     state.mark_used()?;
     if let Err(e) = qmp.execute(qmp::cont {}).await {
         // The guest has not run, so the state is as good as it was; the disk's mark will say if that is not so.
+        let error = died(&process, "QEMU died when the guest was to run on", e.into()).await;
         process::kill_holder(&provider.layout.pidfile()).await?;
         state.unmark_used()?;
-        return Err(died(&process, "QEMU died when the guest was to run on", e.into()));
+        return Err(error);
     }
     let started = started(provider, &plan, &process, &qmp, began).await;
     guard.done();
@@ -107,7 +115,10 @@ async fn started(
     began: Instant,
 ) -> Result<Started> {
     let port = provider.watch.door(process.pid(), qmp).await;
-    let port = port.ok_or_else(|| MachineError::hypervisor("QEMU does not say which port leads to the guest"))?;
+    let Some(port) = port else {
+        let error = MachineError::hypervisor("the port that leads to the guest is not known");
+        return Err(died(process, "QEMU does not answer", error).await);
+    };
     let facts = process::facts(process.pid());
     Ok(Started {
         door: door_address(port),
@@ -151,9 +162,17 @@ async fn spawn(
                 tracing::warn!("this QEMU can't confine itself (no seccomp)");
                 arguments.sandbox = false;
             }
-            Err(e) => return Err(e),
+            Err(e) => {
+                // Another one, which was being started when the supervisor before this one died, may have been faster.
+                let other = provider.alive()?.is_some_and(|pid| pid != process.pid());
+                return Err(if other { already_on() } else { e });
+            }
         }
     }
+}
+
+pub(crate) fn already_on() -> MachineError {
+    MachineError::WrongState { message: "the machine is on".into(), hint: "Stop or suspend it first." }
 }
 
 async fn answer(provider: &QemuProvider, process: &Process) -> Result<Arc<Qmp>> {
@@ -162,22 +181,28 @@ async fn answer(provider: &QemuProvider, process: &Process) -> Result<Arc<Qmp>> 
     let connecting = Qmp::connect(&socket, Instant::now() + UP);
     let result = tokio::select! {
         biased;
-        code = process.ended() => {
-            let how = code.map_or_else(|| "was ended by a signal".into(), |c| format!("ended with exit code {c}"));
-            Err(MachineError::HypervisorFailed {
-                message: format!("QEMU {how} as soon as it was started"),
+        code = process.ended() => Err(match code {
+            Some(code) => MachineError::HypervisorFailed {
+                message: format!("QEMU ended with exit code {code} as soon as it was started"),
                 last_words: process.words(),
-            })
-        }
-        connected = connecting => connected.map_err(|e| died(process, "QEMU does not answer", e)),
+            },
+            None => MachineError::HypervisorKilled("the machine was being started".into()),
+        }),
+        connected = connecting => match connected {
+            Ok(qmp) => Ok(qmp),
+            Err(e) => Err(died(process, "QEMU does not answer", e).await),
+        },
     };
     let qmp = result?;
     guard.done();
     Ok(Arc::new(qmp))
 }
 
-/// An error with QEMU's own words, which say more.
-fn died(process: &Process, message: &str, error: MachineError) -> MachineError {
+/// An error with QEMU's own words, which say more; another one when it was ended from outside.
+async fn died(process: &Process, message: &str, error: MachineError) -> MachineError {
+    if tokio::time::timeout(ENDING, process.ended()).await == Ok(None) {
+        return MachineError::HypervisorKilled("the machine was being started".into());
+    }
     match error {
         MachineError::HypervisorFailed { message: inner, .. } => {
             MachineError::HypervisorFailed { message: format!("{message}: {inner}"), last_words: process.words() }
@@ -233,7 +258,7 @@ pub(crate) async fn suspend(provider: &QemuProvider) -> Result<Suspended> {
     if qmp.run_state().await? == "guest-panicked" {
         return Err(MachineError::WrongState {
             message: "the guest has panicked, saving it would keep the panic".into(),
-            hint: "End it with `alcove stop --force`, then start it again.",
+            hint: "End it with `alcove kill`, then start it again.",
         });
     }
     state.discard()?;
@@ -301,29 +326,45 @@ pub(crate) async fn end_saved(provider: &QemuProvider) -> Result<()> {
     process::kill_holder(&provider.layout.pidfile()).await
 }
 
-/// Lets a machine go on that stands still.
+/// What it means that QEMU says this of its guest; `saved`: a complete state lies on the disk.
+pub(crate) fn standstill(run_state: &str, saved: bool) -> Option<Standstill> {
+    match run_state {
+        "running" => None,
+        // Before the first instruction of a cold start, and before the memory of a resume is loaded.
+        "prelaunch" | "inmigrate" => Some(Standstill::NotBegun),
+        _ if saved => Some(Standstill::Saved),
+        _ => Some(Standstill::Midway),
+    }
+}
+
+/// Lets a machine go on that stands still in the midst of its life.
 pub(crate) async fn go_on(provider: &QemuProvider) -> Result<()> {
     let off = || MachineError::WrongState { message: "the machine is off".into(), hint: "Start or resume it." };
     let Some(qmp) = provider.watch.link(LOOK).await? else { return Err(off()) };
-    match qmp.run_state().await?.as_str() {
-        "running" => return Ok(()),
-        "inmigrate" => {
-            return Err(MachineError::WrongState {
-                message: "the machine has not been loaded from its saved state yet".into(),
-                hint: "Resume it.",
-            });
-        }
-        "guest-panicked" => {
-            return Err(MachineError::WrongState {
-                message: "the guest has panicked and can't go on".into(),
-                hint: "End it with `alcove stop --force`, then start it again.",
-            });
-        }
-        _ => {}
+    let run_state = qmp.run_state().await?;
+    if standstill(&run_state, false) == Some(Standstill::NotBegun) {
+        return Err(MachineError::WrongState {
+            message: format!("the machine has not begun to run ({run_state})"),
+            hint: "End it, then start or resume it.",
+        });
+    }
+    if run_state == "guest-panicked" {
+        return Err(MachineError::WrongState {
+            message: "the guest has panicked and can't go on".into(),
+            hint: "End it with `alcove kill`, then start it again.",
+        });
+    }
+    if run_state == "running" {
+        return Ok(());
     }
     let state = provider.state_folder();
+    // The guest's disk goes on with it, so the state must be none before that.
     state.mark_used()?;
-    qmp.execute(qmp::cont {}).await?;
+    // A save that an earlier supervisor began may still be under way.
+    suspend::clear(&qmp).await?;
+    if qmp.run_state().await? != "running" {
+        qmp.execute(qmp::cont {}).await?;
+    }
     state.discard()
 }
 
