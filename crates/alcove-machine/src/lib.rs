@@ -12,6 +12,7 @@ pub mod image;
 pub mod layout;
 pub mod liveness;
 pub mod lock;
+mod packed;
 pub mod provider;
 pub mod qemu;
 pub mod spec;

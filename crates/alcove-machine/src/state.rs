@@ -51,7 +51,7 @@ pub struct StateFacts {
     pub fingerprint: Fingerprint,
     /// The data disk that it belongs to.
     pub disk: DiskMark,
-    /// How the memory was written: `mapped-ram-direct`, `mapped-ram` or `stream`.
+    /// How the memory was written: `mapped-ram-lz4`, `mapped-ram-direct`, `mapped-ram` or `stream`.
     pub format: String,
     /// When it was made.
     pub created: jiff::Timestamp,
@@ -160,6 +160,16 @@ impl StateFolder {
     /// The saved memory while it is being written.
     pub fn memory_in_making(&self) -> PathBuf {
         self.folder.join("state.tmp")
+    }
+
+    /// The saved memory while it is being unpacked, where the host's memory has no room for it.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.folder.join("state.unpacked")
+    }
+
+    /// A used memory that is being deleted.
+    fn retired(&self) -> PathBuf {
+        self.folder.join("state.retired")
     }
 
     /// What the saved memory belongs to.
@@ -289,7 +299,27 @@ impl StateFolder {
         }
         files::remove_if_there(&self.memory())?;
         files::remove_if_there(&self.used_file())?;
+        files::remove_if_there(&self.scratch())?;
+        files::remove_if_there(&self.retired())?;
         files::remove_if_there(&self.memory_in_making())
+    }
+
+    /// Deletes a state that has been marked as used, without making anybody wait for the disk: the guest runs already.
+    pub(crate) fn retire(&self) -> Result<()> {
+        let (memory, retired) = (self.memory(), self.retired());
+        match fs::rename(&memory, &retired) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(MachineError::io("can't rename", &memory, e)),
+        }
+        files::remove_if_there(&self.used_file())?;
+        // Under its own name it is in nobody's way, however long the disk takes.
+        std::thread::spawn(move || {
+            if let Err(e) = files::remove_if_there(&retired) {
+                tracing::warn!(error = %e, "the used state could not be deleted");
+            }
+        });
+        Ok(())
     }
 }
 

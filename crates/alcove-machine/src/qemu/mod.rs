@@ -8,6 +8,7 @@ mod provider;
 pub mod qga;
 pub mod qmp;
 mod run;
+mod scratch;
 mod snapshot;
 mod suspend;
 pub mod version;

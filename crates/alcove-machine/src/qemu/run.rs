@@ -74,11 +74,12 @@ pub(crate) async fn resume(provider: &QemuProvider, spec: &MachineSpec, image: &
     if let Some(credentials) = Credentials::load(&provider.layout)? {
         credentials.write_blob(&provider.layout, spec)?;
     }
+    let source = suspend::Source::open(&state, format);
     let (process, qmp) = spawn(provider, &plan, spec, image, None).await?;
     let guard = KillUnlessDone::new(&process);
-    if let Err(e) = suspend::load(&qmp, &state.memory(), format).await {
-        if let timeout @ MachineError::Timeout { .. } = e {
-            return Err(timeout);
+    if let Err(e) = suspend::load(&qmp, source).await {
+        if !matches!(e, MachineError::HypervisorFailed { .. }) {
+            return Err(e);
         }
         // A QEMU that can't load ends itself, with its reason in the log.
         let ended = tokio::time::timeout(ENDING, process.ended()).await;
@@ -101,7 +102,7 @@ pub(crate) async fn resume(provider: &QemuProvider, spec: &MachineSpec, image: &
     let started = started(provider, &plan, &process, &qmp, began).await;
     guard.done();
     // What stays behind is removed by the next suspend or start; it is marked as used and can do no harm.
-    if let Err(e) = state.discard() {
+    if let Err(e) = state.retire() {
         tracing::warn!(error = %e, "the used state could not be deleted");
     }
     started
@@ -293,7 +294,8 @@ pub(crate) async fn suspend(provider: &QemuProvider) -> Result<Suspended> {
 async fn write(provider: &QemuProvider, qmp: &Qmp, state: &StateFolder, fingerprint: Fingerprint) -> Result<u64> {
     let making = state.memory_in_making();
     files::write_private(&making, b"")?;
-    let format = suspend::save(qmp, state).await?;
+    let held = provider.alive()?.and_then(|pid| process::facts(pid).rss_bytes).unwrap_or(u64::MAX);
+    let format = suspend::save(qmp, state, held).await?;
     let (state, disk) = (state.clone(), provider.layout.data_disk());
     let facts = tokio::task::spawn_blocking(move || state.complete(fingerprint, &disk, format.word()))
         .await

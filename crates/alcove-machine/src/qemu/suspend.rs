@@ -1,10 +1,16 @@
 //! Saving a machine's memory to the disk and loading it again.
 //!
 //! The memory is written with QEMU's own migration into a file. `mapped-ram` gives every page a fixed place, so that
-//! several threads write and read it past the page cache; zero pages are holes. QEMUs or file systems that can't do
-//! that write a plain stream, which does as well, with more processor time.
+//! several threads write and read it; zero pages are holes. Where the host has memory to spare, that file lies in it and
+//! is packed from there to the disk ([`crate::packed`]); else it is written to the disk as it is, past the page cache.
+//! QEMUs that can't do that write a plain stream, which does as well, with more processor time.
 
-use std::{path::Path, time::Duration};
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use qapi::qmp::{self, MigrateSetParameters, MigrationCapability, MigrationCapabilityStatus};
 use tokio::time::{Instant, interval};
@@ -12,8 +18,13 @@ use tokio::time::{Instant, interval};
 use super::{
     probe,
     qmp::{Qmp, QmpError},
+    scratch::Scratch,
 };
-use crate::{MachineError, Result, state::StateFolder};
+use crate::{
+    MachineError, Result,
+    packed::{self, Packed},
+    state::{Reason, StateFolder},
+};
 
 /// The longest that saving or loading may take, for many gigabytes on a slow disk.
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -29,6 +40,8 @@ const NEARLY_FULL: u64 = 16 << 20;
 /// How the memory is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
+    /// Fixed places, packed.
+    Packed,
     /// Fixed places, past the page cache.
     MappedDirect,
     /// Fixed places.
@@ -40,6 +53,7 @@ pub(crate) enum Format {
 impl Format {
     pub(crate) fn word(self) -> &'static str {
         match self {
+            Self::Packed => "mapped-ram-lz4",
             Self::MappedDirect => "mapped-ram-direct",
             Self::Mapped => "mapped-ram",
             Self::Stream => "stream",
@@ -47,17 +61,22 @@ impl Format {
     }
 
     pub(crate) fn parse(word: &str) -> Option<Self> {
-        [Self::MappedDirect, Self::Mapped, Self::Stream].into_iter().find(|f| f.word() == word)
+        [Self::Packed, Self::MappedDirect, Self::Mapped, Self::Stream].into_iter().find(|f| f.word() == word)
     }
 }
 
-/// Saves the memory of a stopped machine into the folder's file in making. Says in which format.
-pub(crate) async fn save(qmp: &Qmp, folder: &StateFolder) -> Result<Format> {
+/// Saves the memory of a stopped machine into the folder's file in making. `held` is what its process holds of the
+/// host's memory, in bytes. Says in which format it was written.
+pub(crate) async fn save(qmp: &Qmp, folder: &StateFolder, held: u64) -> Result<Format> {
     let target = folder.memory_in_making();
     let parent = target.parent().unwrap_or(Path::new("."));
+    let mut scratch = Scratch::in_memory(held);
     let mut formats = vec![Format::Mapped, Format::Stream];
     if probe::takes_direct_io(parent) {
         formats.insert(0, Format::MappedDirect);
+    }
+    if scratch.is_some() {
+        formats.insert(0, Format::Packed);
     }
     let mut last = None;
     for format in formats {
@@ -66,7 +85,15 @@ pub(crate) async fn save(qmp: &Qmp, folder: &StateFolder) -> Result<Format> {
             last = Some(e.into());
             continue;
         }
-        match run(qmp, Direction::Out, &target).await {
+        let saved = match scratch.take().filter(|_| format == Format::Packed) {
+            Some(scratch) => match run(qmp, Direction::Out, &scratch.path).await {
+                Ok(()) => pack(scratch, target.clone()).await,
+                // The host's memory did not do; its disk may.
+                Err(e) => Err(MachineError::hypervisor(e.to_string())),
+            },
+            None => run(qmp, Direction::Out, &target).await,
+        };
+        match saved {
             Ok(()) => return Ok(format),
             Err(e @ MachineError::DiskFull { .. }) => return Err(e),
             Err(e) if qmp.is_closed() => return Err(e),
@@ -79,13 +106,73 @@ pub(crate) async fn save(qmp: &Qmp, folder: &StateFolder) -> Result<Format> {
     Err(last.unwrap_or_else(|| MachineError::hypervisor("QEMU can't save the machine")))
 }
 
+async fn pack(scratch: Scratch, target: PathBuf) -> Result<()> {
+    let path = target.clone();
+    let work = move || {
+        let file = File::options().write(true).open(&target)?;
+        packed::pack(&scratch.file, &file)
+    };
+    let ended = tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(io::Error::other(e)));
+    ended.map_err(|e| MachineError::io("can't write", path, e))
+}
+
+/// A saved memory on its way into a QEMU.
+pub(crate) enum Source {
+    /// A file that QEMU reads as it is.
+    File(PathBuf, Format),
+    /// A packed one that is being unpacked.
+    Unpacking(tokio::task::JoinHandle<Result<Scratch>>),
+}
+
+impl Source {
+    /// Begins with what can be done before there is a QEMU.
+    pub(crate) fn open(folder: &StateFolder, format: Format) -> Self {
+        let memory = folder.memory();
+        if format != Format::Packed {
+            return Self::File(memory, format);
+        }
+        let scratch = folder.scratch();
+        Self::Unpacking(tokio::task::spawn_blocking(move || unpack(&memory, scratch)))
+    }
+}
+
+fn unpack(memory: &Path, scratch: PathBuf) -> Result<Scratch> {
+    let failed = |e: io::Error| match e.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            MachineError::StateInvalid(Reason::Truncated(e.to_string()))
+        }
+        _ => MachineError::io("can't read", memory, e),
+    };
+    let packed = File::open(memory).and_then(Packed::open).map_err(failed)?;
+    let scratch = match Scratch::in_memory(packed.bytes().saturating_mul(2)) {
+        Some(scratch) => scratch,
+        None => Scratch::on_disk(scratch)?,
+    };
+    packed.unpack(&scratch.file).map_err(failed)?;
+    Ok(scratch)
+}
+
 /// Loads a saved memory into a QEMU that waits for it.
-pub(crate) async fn load(qmp: &Qmp, memory: &Path, format: Format) -> Result<()> {
-    // Written past the page cache, read through it where the file system has changed: both are the same file.
-    let direct = memory.parent().is_some_and(probe::takes_direct_io);
-    let format = if format == Format::MappedDirect && !direct { Format::Mapped } else { format };
-    prepare(qmp, format).await?;
-    run(qmp, Direction::In, memory).await
+pub(crate) async fn load(qmp: &Qmp, source: Source) -> Result<()> {
+    match source {
+        Source::File(memory, format) => {
+            // Written past the page cache, read through it where the file system has changed: both are the same file.
+            let direct = memory.parent().is_some_and(probe::takes_direct_io);
+            let format = if format == Format::MappedDirect && !direct { Format::Mapped } else { format };
+            prepare(qmp, format).await?;
+            run(qmp, Direction::In, &memory).await
+        }
+        Source::Unpacking(unpacking) => {
+            prepare(qmp, Format::Packed).await?;
+            let ended = unpacking.await;
+            let scratch =
+                ended.map_err(|e| MachineError::hypervisor(format!("unpacking ended unexpectedly: {e}")))??;
+            let loaded = run(qmp, Direction::In, &scratch.path).await;
+            // Giving so much memory back takes a moment, for which the guest need not wait.
+            tokio::task::spawn_blocking(move || drop(scratch));
+            loaded
+        }
+    }
 }
 
 /// Ends a migration that an earlier supervisor began and did not see through, and makes the machine one that can be

@@ -1,0 +1,393 @@
+//! Packing a saved memory: the parts of a sparse file that hold something, compressed by all processors at once.
+//!
+//! A machine's memory shrinks to a third, which saves the disk's time as well as its space: both a suspend and a resume
+//! wait for the disk longer than for the processors. Every chunk has a checksum, so that a state that was damaged
+//! anywhere is refused before the hypervisor sees it.
+//!
+//! The file: [`MAGIC`]; the chunks, in the order in which they were done; the index; and a tail that says where the
+//! index is. Numbers are little-endian.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use rustix::fs::SeekFrom;
+
+/// Begins every packed file; the digit is the format's version.
+const MAGIC: &[u8; 8] = b"ALCVMEM1";
+/// Bytes of memory in a chunk, at most.
+const CHUNK: u64 = 1 << 20;
+/// Length of the tail: where the index begins, its length, its checksum, the memory file's length, [`MAGIC`].
+const TAIL: u64 = 8 + 8 + 4 + 8 + 8;
+/// An index larger than this is none of ours.
+const LARGEST_INDEX: u64 = 1 << 30;
+/// More threads gain nothing: the disk or the memory's own speed is the limit.
+const THREADS: usize = 8;
+
+/// A stretch of the memory file that holds something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Piece {
+    at: u64,
+    bytes: u64,
+}
+
+/// Pieces that are compressed together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Chunk {
+    /// Where its compressed bytes lie, and how many they are.
+    at: u64,
+    packed: u32,
+    /// CRC-32 of the memory in it.
+    checksum: u32,
+    pieces: Vec<Piece>,
+}
+
+impl Chunk {
+    fn bytes(&self) -> u64 {
+        self.pieces.iter().map(|p| p.bytes).sum()
+    }
+}
+
+/// Packs what `memory` holds into the empty file `packed`. Blocks. Syncs nothing.
+///
+/// # Errors
+/// What the file system says of either file.
+pub(crate) fn pack(memory: &File, packed: &File) -> io::Result<()> {
+    let length = memory.metadata()?.len();
+    let todo = group(&pieces(memory, length)?);
+    packed.write_all_at(MAGIC, 0)?;
+    let end = AtomicU64::new(MAGIC.len() as u64);
+    let done: Mutex<Vec<Chunk>> = Mutex::new(Vec::with_capacity(todo.len()));
+    each(todo.len(), |i, room: &mut Room| {
+        let pieces = &todo[i];
+        let bytes: u64 = pieces.iter().map(|p| p.bytes).sum();
+        room.plain.resize(size(bytes)?, 0);
+        let mut rest = &mut room.plain[..];
+        for piece in pieces {
+            let (this, next) = rest.split_at_mut(size(piece.bytes)?);
+            memory.read_exact_at(this, piece.at)?;
+            rest = next;
+        }
+        room.packed.resize(lz4_flex::block::get_maximum_output_size(room.plain.len()), 0);
+        let length = lz4_flex::block::compress_into(&room.plain, &mut room.packed).map_err(io::Error::other)?;
+        let at = end.fetch_add(length as u64, Ordering::Relaxed);
+        packed.write_all_at(&room.packed[..length], at)?;
+        let chunk = Chunk {
+            at,
+            packed: u32::try_from(length).map_err(io::Error::other)?,
+            checksum: crc32fast::hash(&room.plain),
+            pieces: pieces.clone(),
+        };
+        done.lock().unwrap_or_else(PoisonError::into_inner).push(chunk);
+        Ok(())
+    })?;
+    let index = write_index(&done.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let at = end.into_inner();
+    packed.write_all_at(&index, at)?;
+    let mut tail = Vec::with_capacity(size(TAIL)?);
+    tail.extend(at.to_le_bytes());
+    tail.extend((index.len() as u64).to_le_bytes());
+    tail.extend(crc32fast::hash(&index).to_le_bytes());
+    tail.extend(length.to_le_bytes());
+    tail.extend(MAGIC);
+    packed.write_all_at(&tail, at + index.len() as u64)
+}
+
+/// A packed file whose index has been read and found whole.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    file: File,
+    length: u64,
+    chunks: Vec<Chunk>,
+}
+
+impl Packed {
+    /// Reads the index.
+    ///
+    /// # Errors
+    /// `InvalidData` when the file is damaged, else what the file system says.
+    pub(crate) fn open(file: File) -> io::Result<Self> {
+        let whole = file.metadata()?.len();
+        let from = whole.checked_sub(TAIL).ok_or_else(|| damaged("it is too short"))?;
+        let mut tail = [0; TAIL as usize];
+        file.read_exact_at(&mut tail, from)?;
+        let mut tail = Reader(&tail);
+        let (at, bytes, checksum, length) = (tail.u64()?, tail.u64()?, tail.u32()?, tail.u64()?);
+        if tail.0 != MAGIC {
+            return Err(damaged("its end is missing"));
+        }
+        if bytes > LARGEST_INDEX || at.checked_add(bytes) != Some(from) {
+            return Err(damaged("its index is not where it should be"));
+        }
+        let mut index = vec![0; size(bytes)?];
+        file.read_exact_at(&mut index, at)?;
+        if crc32fast::hash(&index) != checksum {
+            return Err(damaged("its index is not what was written"));
+        }
+        Ok(Self { chunks: read_index(&index, at, length)?, file, length })
+    }
+
+    /// Bytes of memory in it.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.chunks.iter().map(Chunk::bytes).sum()
+    }
+
+    /// Writes the memory into the empty file `memory`, sparse as it was. Blocks.
+    ///
+    /// # Errors
+    /// `InvalidData` when a chunk is damaged, else what the file system says.
+    pub(crate) fn unpack(&self, memory: &File) -> io::Result<()> {
+        memory.set_len(self.length)?;
+        each(self.chunks.len(), |i, room: &mut Room| {
+            let chunk = &self.chunks[i];
+            room.packed.resize(chunk.packed as usize, 0);
+            self.file.read_exact_at(&mut room.packed, chunk.at)?;
+            room.plain.resize(size(chunk.bytes())?, 0);
+            let length = lz4_flex::block::decompress_into(&room.packed, &mut room.plain)
+                .map_err(|_| damaged("a part of it can't be unpacked"))?;
+            if length != room.plain.len() || crc32fast::hash(&room.plain) != chunk.checksum {
+                return Err(damaged("a part of it is not what was written"));
+            }
+            let mut rest = &room.plain[..];
+            for piece in &chunk.pieces {
+                let (this, next) = rest.split_at(size(piece.bytes)?);
+                memory.write_all_at(this, piece.at)?;
+                rest = next;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// What one thread works with.
+#[derive(Default)]
+struct Room {
+    plain: Vec<u8>,
+    packed: Vec<u8>,
+}
+
+/// Does `work` for each number below `count`, by several threads. Ends early at the first error.
+fn each(count: usize, work: impl Fn(usize, &mut Room) -> io::Result<()> + Sync) -> io::Result<()> {
+    let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get).min(THREADS).min(count.max(1));
+    let next = AtomicUsize::new(0);
+    let failed = AtomicBool::new(false);
+    let run = || {
+        let mut room = Room::default();
+        while !failed.load(Ordering::Relaxed) {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= count {
+                break;
+            }
+            if let Err(e) = work(i, &mut room) {
+                failed.store(true, Ordering::Relaxed);
+                return Err(e);
+            }
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
+        let mut result = run();
+        for other in others {
+            let ended = other.join().unwrap_or_else(|_| Err(io::Error::other("a thread ended unexpectedly")));
+            result = result.and(ended);
+        }
+        result
+    })
+}
+
+/// The stretches of a sparse file that hold something.
+fn pieces(file: &File, length: u64) -> io::Result<Vec<Piece>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < length {
+        let from = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+            Ok(from) => from,
+            // Nothing but a hole is left.
+            Err(rustix::io::Errno::NXIO) => break,
+            Err(e) => return Err(e.into()),
+        };
+        let to = rustix::fs::seek(file, SeekFrom::Hole(from))?.min(length);
+        found.push(Piece { at: from, bytes: to - from });
+        at = to;
+    }
+    Ok(found)
+}
+
+/// Pieces in groups of one chunk each; long ones are cut.
+fn group(pieces: &[Piece]) -> Vec<Vec<Piece>> {
+    let mut groups: Vec<Vec<Piece>> = Vec::new();
+    let mut room = 0;
+    for piece in pieces {
+        let Piece { mut at, mut bytes } = *piece;
+        while bytes > 0 {
+            if room == 0 {
+                groups.push(Vec::new());
+                room = CHUNK;
+            }
+            let taken = bytes.min(room);
+            if let Some(group) = groups.last_mut() {
+                group.push(Piece { at, bytes: taken });
+            }
+            at += taken;
+            bytes -= taken;
+            room -= taken;
+        }
+    }
+    groups
+}
+
+fn write_index(chunks: &[Chunk]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for chunk in chunks {
+        out.extend(chunk.at.to_le_bytes());
+        out.extend(chunk.packed.to_le_bytes());
+        out.extend(chunk.checksum.to_le_bytes());
+        out.extend((chunk.pieces.len() as u64).to_le_bytes());
+        for piece in &chunk.pieces {
+            out.extend(piece.at.to_le_bytes());
+            out.extend(piece.bytes.to_le_bytes());
+        }
+    }
+    out
+}
+
+/// Reads an index whose chunks must lie before `end` and whose pieces within `length`.
+fn read_index(index: &[u8], end: u64, length: u64) -> io::Result<Vec<Chunk>> {
+    let wrong = || damaged("its index makes no sense");
+    let mut rest = Reader(index);
+    let mut chunks = Vec::new();
+    while !rest.0.is_empty() {
+        let (at, packed, checksum, count) = (rest.u64()?, rest.u32()?, rest.u32()?, rest.u64()?);
+        if at.checked_add(u64::from(packed)).is_none_or(|to| to > end) || count > CHUNK {
+            return Err(wrong());
+        }
+        let mut chunk = Chunk { at, packed, checksum, pieces: Vec::new() };
+        for _ in 0..count {
+            let piece = Piece { at: rest.u64()?, bytes: rest.u64()? };
+            if piece.bytes > CHUNK || piece.at.checked_add(piece.bytes).is_none_or(|to| to > length) {
+                return Err(wrong());
+            }
+            chunk.pieces.push(piece);
+        }
+        if chunk.bytes() > CHUNK {
+            return Err(wrong());
+        }
+        chunks.push(chunk);
+    }
+    Ok(chunks)
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        let (this, rest) = self.0.split_first_chunk::<N>().ok_or_else(|| damaged("its index is cut short"))?;
+        self.0 = rest;
+        Ok(*this)
+    }
+
+    fn u64(&mut self) -> io::Result<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+
+    fn u32(&mut self) -> io::Result<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+}
+
+fn size(bytes: u64) -> io::Result<usize> {
+    usize::try_from(bytes).map_err(io::Error::other)
+}
+
+fn damaged(how: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, how)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sparse file of 64 MiB with some noise, some text and many holes.
+    fn memory() -> File {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(64 << 20).unwrap();
+        let noise: Vec<u8> = (0..3_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        file.write_all_at(&noise, 5 << 20).unwrap();
+        for page in 0..200 {
+            file.write_all_at(format!("page {page} ").repeat(400).as_bytes(), (20 << 20) + page * 16384).unwrap();
+        }
+        file
+    }
+
+    fn content(file: &File) -> Vec<u8> {
+        let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    }
+
+    fn packed(memory: &File) -> File {
+        let file = tempfile::tempfile().unwrap();
+        pack(memory, &file).unwrap();
+        file
+    }
+
+    #[test]
+    fn what_is_packed_comes_out_again_and_takes_less() {
+        let memory = memory();
+        let file = packed(&memory);
+        assert!(file.metadata().unwrap().len() < 5 << 20);
+        let packed = Packed::open(file).unwrap();
+        let again = tempfile::tempfile().unwrap();
+        packed.unpack(&again).unwrap();
+        assert!(content(&memory) == content(&again));
+        // Holes stay holes.
+        assert!(pieces(&again, 64 << 20).unwrap().iter().map(|p| p.bytes).sum::<u64>() <= packed.bytes());
+    }
+
+    #[test]
+    fn a_memory_without_anything_in_it_is_one_too() {
+        let memory = tempfile::tempfile().unwrap();
+        memory.set_len(1 << 20).unwrap();
+        let again = tempfile::tempfile().unwrap();
+        Packed::open(packed(&memory)).unwrap().unpack(&again).unwrap();
+        assert!(content(&memory) == content(&again));
+    }
+
+    #[test]
+    fn damage_anywhere_is_found() {
+        let file = packed(&memory());
+        let whole = content(&file);
+        let mut found = 0;
+        for at in (8..whole.len()).step_by(whole.len() / 97) {
+            file.write_all_at(&[whole[at] ^ 0x40], at as u64).unwrap();
+            let result = Packed::open(file.try_clone().unwrap())
+                .and_then(|packed| packed.unpack(&tempfile::tempfile().unwrap()));
+            assert_eq!(result.unwrap_err().kind(), io::ErrorKind::InvalidData, "at {at}");
+            file.write_all_at(&[whole[at]], at as u64).unwrap();
+            found += 1;
+        }
+        assert!(found > 90);
+        for length in [0, 7, TAIL, whole.len() as u64 - 1] {
+            file.set_len(length).unwrap();
+            assert_eq!(Packed::open(file.try_clone().unwrap()).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        }
+    }
+
+    #[test]
+    fn an_index_that_points_elsewhere_is_refused() {
+        for (at, bytes) in [(u64::MAX, 1), (0, CHUNK + 1), (100, 1)] {
+            let chunk = Chunk { at: 8, packed: 1, checksum: 0, pieces: vec![Piece { at, bytes }] };
+            assert!(read_index(&write_index(&[chunk]), 100, 100).is_err());
+        }
+        let chunk = Chunk { at: u64::MAX, packed: 1, checksum: 0, pieces: Vec::new() };
+        assert!(read_index(&write_index(&[chunk]), 100, 100).is_err());
+    }
+}
