@@ -2,10 +2,12 @@
 //
 // One table holds, for every pod of this node that a policy isolates, a chain
 // with one rule per allowed peer and a drop at its end. Two maps lead from a
-// pod's address to its chain. An address of the pod network that no known pod
-// has gets nothing through: a new pod's first packets wait until its policies
-// are in force. The whole table is replaced in one nftables transaction, so
-// packets never see half of a change.
+// pod's address to its chain. Every packet is judged, not only the first of a
+// connection, so that one which a changed policy forbids is cut at once; for
+// answers each chain has a mirror with the two ends exchanged. An address of
+// the pod network that no known pod has opens nothing: a new pod's first
+// packets wait until its policies are in force. The whole table is replaced in
+// one nftables transaction, so packets never see half of a change.
 package policy
 
 import (
@@ -60,7 +62,21 @@ func Render(cluster Cluster) (string, error) {
 		a, b := policies[i], policies[j]
 		return a.Namespace+"/"+a.Name < b.Namespace+"/"+b.Name
 	})
-	var ingress, egress []string
+	verdicts := map[string][]string{}
+	isolate := func(pod *corev1.Pod, policies []*networkingv1.NetworkPolicy, ingress bool) error {
+		if len(policies) == 0 {
+			return nil
+		}
+		for _, answers := range []bool{false, true} {
+			view := view{ingress: ingress, answers: answers}
+			name := view.chain() + "-" + strings.ReplaceAll(pod.Status.PodIP, ".", "-")
+			if err := r.chain(name, pod, policies, view); err != nil {
+				return err
+			}
+			verdicts[view.verdicts()] = append(verdicts[view.verdicts()], pod.Status.PodIP+" : jump "+name)
+		}
+		return nil
+	}
 	for _, pod := range r.pods {
 		if pod.Spec.NodeName != cluster.Node {
 			continue
@@ -69,18 +85,11 @@ func Render(cluster Cluster) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		name := strings.ReplaceAll(pod.Status.PodIP, ".", "-")
-		if len(in) > 0 {
-			if err := r.chain("in-"+name, pod, in, true); err != nil {
-				return "", err
-			}
-			ingress = append(ingress, pod.Status.PodIP+" : jump in-"+name)
+		if err := isolate(pod, in, true); err != nil {
+			return "", err
 		}
-		if len(out) > 0 {
-			if err := r.chain("out-"+name, pod, out, false); err != nil {
-				return "", err
-			}
-			egress = append(egress, pod.Status.PodIP+" : jump out-"+name)
+		if err := isolate(pod, out, false); err != nil {
+			return "", err
 		}
 	}
 	var out strings.Builder
@@ -100,15 +109,13 @@ func Render(cluster Cluster) (string, error) {
 	for _, chain := range r.chains {
 		out.WriteString(chain)
 	}
-	verdicts := func(name string, elements []string) {
-		fmt.Fprintf(&out, "\tmap %s {\n\t\ttype ipv4_addr : verdict\n", name)
-		if len(elements) > 0 {
+	for _, view := range views {
+		fmt.Fprintf(&out, "\tmap %s {\n\t\ttype ipv4_addr : verdict\n", view.verdicts())
+		if elements := verdicts[view.verdicts()]; len(elements) > 0 {
 			fmt.Fprintf(&out, "\t\telements = { %s }\n", strings.Join(elements, ", "))
 		}
 		out.WriteString("\t}\n")
 	}
-	verdicts("ingress", ingress)
-	verdicts("egress", egress)
 	out.WriteString("\tset known {\n\t\ttype ipv4_addr\n")
 	if len(known) > 0 {
 		fmt.Fprintf(&out, "\t\telements = { %s }\n", strings.Join(known, ", "))
@@ -116,17 +123,62 @@ func Render(cluster Cluster) (string, error) {
 	out.WriteString("\t}\n")
 	// Dropped and not refused: who is only early tries again.
 	unknown := func(side string) string {
-		return fmt.Sprintf("\t\tip %s %s ip %s != @known drop\n", side, cluster.PodNetwork, side)
+		return fmt.Sprintf("\t\tct state new ip %s %s ip %s != @known drop\n", side, cluster.PodNetwork, side)
 	}
+	out.WriteString("\tchain answers {\n\t\tip daddr vmap @egress-answers\n\t\tip saddr vmap @ingress-answers\n\t}\n")
 	// Behind kube-proxy's translation: a service's packets show the pod that
-	// they are for. Traffic of the node itself, such as probes, is not routed
-	// and stays out of it.
+	// they are for. What the node itself opens, such as probes, is not routed
+	// and stays out of it. Errors about a connection belong to it.
 	out.WriteString("\tchain forward {\n\t\ttype filter hook forward priority filter - 1; policy accept;\n" +
-		"\t\tct state established,related accept\n" + unknown("saddr") + unknown("daddr") +
+		"\t\tct state related accept\n\t\tct direction reply goto answers\n" + unknown("saddr") + unknown("daddr") +
 		"\t\tip saddr vmap @egress\n\t\tip daddr vmap @ingress\n\t}\n")
 	out.WriteString("\tchain input {\n\t\ttype filter hook input priority filter - 1; policy accept;\n" +
-		"\t\tct state established,related accept\n" + unknown("saddr") + "\t\tip saddr vmap @egress\n\t}\n}\n")
+		"\t\tct state related accept\n\t\tct direction reply accept\n" + unknown("saddr") + "\t\tip saddr vmap @egress\n\t}\n")
+	out.WriteString("\tchain output {\n\t\ttype filter hook output priority filter - 1; policy accept;\n" +
+		"\t\tct state related accept\n\t\tct direction reply ip daddr vmap @egress-answers\n\t}\n}\n")
 	return out.String(), nil
+}
+
+// view is one side from which packets are judged: those to a pod or from it,
+// in the direction in which the connection was opened or in the other.
+type view struct {
+	ingress bool
+	answers bool
+}
+
+var views = []view{{true, false}, {false, false}, {true, true}, {false, true}}
+
+// verdicts names the map from a pod's address to its chain.
+func (v view) verdicts() string { return v.named("ingress", "egress") }
+
+// chain is how a chain's name begins.
+func (v view) chain() string { return v.named("in", "out") }
+
+func (v view) named(ingress, egress string) string {
+	name := egress
+	if v.ingress {
+		name = ingress
+	}
+	if v.answers {
+		name += "-answers"
+	}
+	return name
+}
+
+// peer is the field with the address of the other end.
+func (v view) peer() string {
+	if v.ingress != v.answers {
+		return "saddr"
+	}
+	return "daddr"
+}
+
+// port is the field with the port that the connection was opened to.
+func (v view) port() string {
+	if v.answers {
+		return "sport"
+	}
+	return "dport"
 }
 
 func hasOwnAddress(pod *corev1.Pod) bool {
@@ -163,20 +215,20 @@ func selecting(pod *corev1.Pod, policies []*networkingv1.NetworkPolicy) (in, out
 }
 
 // chain writes what a pod may receive (ingress) or send.
-func (r *renderer) chain(name string, pod *corev1.Pod, policies []*networkingv1.NetworkPolicy, ingress bool) error {
+func (r *renderer) chain(name string, pod *corev1.Pod, policies []*networkingv1.NetworkPolicy, view view) error {
 	var out strings.Builder
 	fmt.Fprintf(&out, "\tchain %s {\n\t\tcomment \"%s/%s\"\n", name, pod.Namespace, pod.Name)
 	for _, policy := range policies {
-		if ingress {
+		if view.ingress {
 			for _, rule := range policy.Spec.Ingress {
-				if err := r.rule(&out, pod, policy.Namespace, rule.From, rule.Ports, "saddr", ingress); err != nil {
+				if err := r.rule(&out, pod, policy.Namespace, rule.From, rule.Ports, view); err != nil {
 					return err
 				}
 			}
 			continue
 		}
 		for _, rule := range policy.Spec.Egress {
-			if err := r.rule(&out, pod, policy.Namespace, rule.To, rule.Ports, "daddr", ingress); err != nil {
+			if err := r.rule(&out, pod, policy.Namespace, rule.To, rule.Ports, view); err != nil {
 				return err
 			}
 		}
@@ -187,7 +239,8 @@ func (r *renderer) chain(name string, pod *corev1.Pod, policies []*networkingv1.
 }
 
 // rule writes the lines for one rule of a policy: its peers times its ports.
-func (r *renderer) rule(out *strings.Builder, pod *corev1.Pod, namespace string, peers []networkingv1.NetworkPolicyPeer, ports []networkingv1.NetworkPolicyPort, side string, ingress bool) error {
+func (r *renderer) rule(out *strings.Builder, pod *corev1.Pod, namespace string, peers []networkingv1.NetworkPolicyPeer, ports []networkingv1.NetworkPolicyPort, view view) error {
+	side := view.peer()
 	matches := []string{}
 	var selected []*corev1.Pod
 	if len(peers) == 0 {
@@ -224,15 +277,15 @@ func (r *renderer) rule(out *strings.Builder, pod *corev1.Pod, namespace string,
 		}
 		return nil
 	}
-	for _, line := range r.portMatches(pod, ports, ingress) {
+	for _, line := range r.portMatches(pod, ports, view) {
 		for _, match := range matches {
 			fmt.Fprintf(out, "\t\t%s%s return\n", match, line)
 		}
 	}
-	if !ingress {
+	if !view.ingress {
 		// A name means another number on every pod that is sent to.
 		if set := r.set("ipv4_addr . inet_proto . inet_service", namedTargets(selected, ports)); set != "" {
-			fmt.Fprintf(out, "\t\tip daddr . meta l4proto . th dport @%s return\n", set)
+			fmt.Fprintf(out, "\t\tip %s . meta l4proto . th %s @%s return\n", side, view.port(), set)
 		}
 	}
 	return nil
@@ -317,7 +370,7 @@ func (r *renderer) set(kind string, elements []string) string {
 
 // portMatches gives one match per protocol; for ingress a named port is a
 // number of the receiving pod.
-func (r *renderer) portMatches(pod *corev1.Pod, ports []networkingv1.NetworkPolicyPort, ingress bool) []string {
+func (r *renderer) portMatches(pod *corev1.Pod, ports []networkingv1.NetworkPolicyPort, view view) []string {
 	numbers := map[string][]string{}
 	whole := map[string]bool{}
 	for _, port := range ports {
@@ -329,7 +382,7 @@ func (r *renderer) portMatches(pod *corev1.Pod, ports []networkingv1.NetworkPoli
 			numbers[protocol] = append(numbers[protocol], fmt.Sprintf("%d-%d", port.Port.IntVal, *port.EndPort))
 		case port.Port.Type == intstr.Int:
 			numbers[protocol] = append(numbers[protocol], fmt.Sprint(port.Port.IntVal))
-		case ingress:
+		case view.ingress:
 			for _, number := range containerPorts(pod, port.Port.StrVal, protocol) {
 				numbers[protocol] = append(numbers[protocol], fmt.Sprint(number))
 			}
@@ -340,7 +393,7 @@ func (r *renderer) portMatches(pod *corev1.Pod, ports []networkingv1.NetworkPoli
 		if whole[protocol] {
 			lines = append(lines, "meta l4proto "+protocol)
 		} else if list := numbers[protocol]; len(list) > 0 {
-			lines = append(lines, fmt.Sprintf("%s dport { %s }", protocol, strings.Join(list, ", ")))
+			lines = append(lines, fmt.Sprintf("%s %s { %s }", protocol, view.port(), strings.Join(list, ", ")))
 		}
 	}
 	return lines

@@ -125,6 +125,16 @@ func TestPeersAndPorts(t *testing.T) {
 		"elements = { 10.42.0.3 . tcp . 5432, 10.42.1.3 . tcp . 6432 }",
 		"ip daddr . meta l4proto . th dport @",
 		"\t\ttcp dport { 443 } return")
+	// Answers are judged by the same rules with the ends exchanged.
+	has(t, rules,
+		"ip daddr @s0 tcp sport { 8080, 9000-9010 } return",
+		"ip daddr 192.168.0.0/16 ip daddr != { 192.168.7.0/24 } return",
+		"ip saddr . meta l4proto . th sport @",
+		"\t\ttcp sport { 443 } return",
+		"10.42.0.2 : jump in-answers-10-42-0-2", "10.42.0.2 : jump out-answers-10-42-0-2")
+	if strings.Contains(rules, "established") {
+		t.Error("a connection that is open already is judged like a new one")
+	}
 	if strings.Contains(rules, "in-10-42-0-3") {
 		t.Error("a pod that no policy selects is isolated")
 	}
@@ -149,7 +159,7 @@ func TestAllowAllAndSelectorsWithoutPods(t *testing.T) {
 
 func TestANewPodWaitsUntilItsPoliciesAreInForce(t *testing.T) {
 	rules := render(t, policyOf("deny", networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeEgress}}))
-	has(t, rules, "ip saddr 10.42.0.0/16 ip saddr != @known drop", "ip daddr 10.42.0.0/16 ip daddr != @known drop",
+	has(t, rules, "ct state new ip saddr 10.42.0.0/16 ip saddr != @known drop", "ct state new ip daddr 10.42.0.0/16 ip daddr != @known drop",
 		"elements = { 10.42.0.2, 10.42.0.3, 10.42.0.4, 10.42.1.3 }")
 	if forward := rules[strings.Index(rules, "chain forward"):]; strings.Index(forward, "!= @known drop") > strings.Index(forward, "vmap @egress") {
 		t.Error("an unknown address must be stopped before anything else is decided")
