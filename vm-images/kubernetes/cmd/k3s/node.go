@@ -69,6 +69,10 @@ func startContainerd(parts *components, c *config.Config) error {
 	if err != nil {
 		return fault.New(fault.CodeContainerd, "runc is not installed", "install Debian's package runc")
 	}
+	shimGroup, err := containerd.PrepareShimGroup()
+	if err != nil {
+		return fault.Wrap(fault.CodeHostUnsupported, err, "the pods' keepers have no place to live", "run `k3s check-config`")
+	}
 	configFile := c.Path("agent", "etc", "containerd", "config.toml")
 	if err := images.WriteRegistries(c.Registries, c.Path("agent", "etc", "containerd", "certs.d")); err != nil {
 		return fault.Wrap(fault.CodeConfigInvalid, err, "the registries file is not understood", "see K3s's documentation of registries.yaml")
@@ -76,6 +80,7 @@ func startContainerd(parts *components, c *config.Config) error {
 	content := containerd.Render(containerd.Settings{
 		DataFolder: c.Path("agent"), Snapshotter: c.Snapshotter, PauseImage: c.PauseImage,
 		CNIBinaries: cniFolders(), CNIConfig: c.Path("agent", "etc", "cni", "net.d"), Runc: runc,
+		ShimGroup: shimGroup,
 	})
 	if err := pki.WriteFile(configFile, []byte(content), 0o600); err != nil {
 		return fault.Wrap(fault.CodeContainerd, err, "containerd's configuration could not be written", "check that the data disk is writable")

@@ -22,6 +22,7 @@ type Settings struct {
 	CNIBinaries []string
 	CNIConfig   string
 	Runc        string
+	ShimGroup   string // the shims' control group; empty leaves them in ours
 }
 
 func quoted(words []string) string {
@@ -38,6 +39,10 @@ func quoted(words []string) string {
 // systemd costs a D-Bus round trip and a transient unit for every pod and
 // container, which an emulated CPU feels, and gives nothing in a guest whose
 // only workload they are.
+//
+// A shim that does not answer in time counts as dead, and its pod is ended. On
+// an emulated CPU that also starts Kubernetes, containerd's own five seconds
+// are soon over.
 func Render(s Settings) string {
 	return fmt.Sprintf(`# Written at every start; a file containerd-config.d/*.toml beside it adds to it.
 version = 3
@@ -47,6 +52,10 @@ imports = [%q]
 
 [grpc]
   address = %q
+
+[timeouts]
+  'io.containerd.timeout.shim.load' = '60s'
+  'io.containerd.timeout.shim.cleanup' = '60s'
 
 [plugins.'io.containerd.cri.v1.images']
   snapshotter = %q
@@ -75,6 +84,7 @@ imports = [%q]
       [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
         BinaryName = %q
         SystemdCgroup = false
+        ShimCgroup = %q
 
   [plugins.'io.containerd.cri.v1.runtime'.cni]
     bin_dirs = %s
@@ -91,6 +101,6 @@ imports = [%q]
 		filepath.Join(s.DataFolder, "etc", "containerd", "containerd-config.d", "*.toml"),
 		Socket, s.Snapshotter, s.PauseImage,
 		filepath.Join(s.DataFolder, "etc", "containerd", "certs.d"),
-		s.Runc, quoted(s.CNIBinaries), s.CNIConfig,
+		s.Runc, s.ShimGroup, quoted(s.CNIBinaries), s.CNIConfig,
 		filepath.Join(s.DataFolder, "containerd", "opt"))
 }
