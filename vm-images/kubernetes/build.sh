@@ -50,6 +50,6 @@ for plugin in main/ptp main/loopback ipam/host-local meta/portmap; do
 		"github.com/containernetworking/plugins/plugins/$plugin"
 done
 go_build coredns coredns "-X github.com/coredns/coredns/coremain.GitCommit=modules" 0 "" .
-go_build metrics-server metrics-server "" 0 "" sigs.k8s.io/metrics-server/cmd/metrics-server
+go_build metrics-server metrics-server "" 0 "" .
 echo "==> building pause"
 ${CC:-cc} -Os -static -s -Wall -Wextra -o "$out/pause" "$here/../oci/pause/pause.c"

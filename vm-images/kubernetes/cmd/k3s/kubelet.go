@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -25,6 +26,16 @@ import (
 	"alcove/kubernetes/internal/config"
 	"alcove/kubernetes/internal/containerd"
 	"alcove/kubernetes/internal/fault"
+)
+
+// How often containers' use is read. Every reading walks all groups, which is
+// what keeps an idle node busy; but metrics-server has nothing to tell before
+// the second one, so they come quickly at first.
+const (
+	readingsFlag    = "housekeeping-interval"
+	readingsAtStart = 4 * time.Second
+	readings        = 30 * time.Second
+	readingsSettle  = 2 * time.Minute
 )
 
 // nodeSettings are what a node needs to know about its cluster.
@@ -97,9 +108,7 @@ func kubeletSettings(c *config.Config, node nodeSettings) (*options.KubeletFlags
 	options.AddGlobalFlags(set)
 	// The owner's flags come last, over what is set above.
 	ours := map[string]string{
-		// How often containers' use is read. Every reading walks all groups,
-		// which is what keeps an idle node busy.
-		"housekeeping-interval": "30s",
+		readingsFlag: readingsAtStart.String(),
 	}
 	if err := parse("kubelet", set, ours, c.KubeletArgs); err != nil {
 		return nil, nil, err
@@ -187,7 +196,24 @@ func runKubelet(ctx context.Context, c *config.Config, node nodeSettings, api *g
 	return nil
 }
 
-// nodeReady says whether a node is ready, and for which pods' addresses.
+// calmReadings makes the readings rare some time after the node is ready,
+// unless the owner has chosen how often they are to come. Their reader looks
+// at the flag's value before each of them.
+func calmReadings(ctx context.Context, c *config.Config) error {
+	for _, argument := range c.KubeletArgs {
+		if name, _, _ := strings.Cut(strings.TrimLeft(argument, "-"), "="); strings.ReplaceAll(name, "_", "-") == readingsFlag {
+			return nil
+		}
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-time.After(readingsSettle):
+	}
+	return flag.Set("housekeeping_interval", readings.String())
+}
+
+// nodeState says whether a node is ready, and for which pods' addresses.
 func nodeState(ctx context.Context, client clientset.Interface, name string) (ready bool, podCIDR string, err error) {
 	node, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{ResourceVersion: "0"})
 	if err != nil {

@@ -168,6 +168,7 @@ func startNetwork(ctx context.Context, parts *components, c *config.Config, node
 		return nil
 	}
 	step.Report("node", step.Ready)
+	parts.Chore("readings", func(ctx context.Context) error { return calmReadings(ctx, c) })
 	return nil
 }
 
