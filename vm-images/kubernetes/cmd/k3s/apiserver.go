@@ -128,7 +128,7 @@ func prepareAPIServer(ctx context.Context, c *config.Config, store *datastore, w
 	if errs := completed.Validate(); len(errs) != 0 {
 		return nil, failed(errs[0])
 	}
-	setup, err := apiserver.NewConfig(completed)
+	setup, err := newAPIConfig(completed)
 	if err != nil {
 		return nil, failed(err)
 	}

@@ -18,6 +18,7 @@ import (
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 	"k8s.io/kubernetes/cmd/kubelet/app/options"
 	kubeletconfig "k8s.io/kubernetes/pkg/kubelet/apis/config"
@@ -26,6 +27,7 @@ import (
 	"alcove/kubernetes/internal/config"
 	"alcove/kubernetes/internal/containerd"
 	"alcove/kubernetes/internal/fault"
+	"alcove/kubernetes/internal/quiet"
 )
 
 // How often containers' use is read. Every reading walks all groups, which is
@@ -37,6 +39,15 @@ const (
 	readings        = 30 * time.Second
 	readingsSettle  = 2 * time.Minute
 )
+
+// waitingWords are said ten times a second until the node is registered, each
+// of them a line for the journal and for whoever follows it.
+var waitingWords = []string{
+	"Unable to register mirror pod because node is not registered yet",
+	"Error getting the current node from lister",
+}
+
+const waitingSaid = 10 * time.Second
 
 // nodeSettings are what a node needs to know about its cluster.
 type nodeSettings struct {
@@ -190,6 +201,7 @@ func runKubelet(ctx context.Context, c *config.Config, node nodeSettings, api *g
 		return err
 	}
 	dependencies.OnHeartbeatFailure = func() {}
+	ctx = klog.NewContext(ctx, quiet.Logger(klog.FromContext(ctx), waitingSaid, waitingWords...))
 	if err := kubelet.Run(ctx, server, dependencies, utilfeature.DefaultFeatureGate); err != nil {
 		return fault.Wrap(fault.CodeKubelet, err, "the kubelet ended", "run `k3s check-config` to see whether this machine can run pods")
 	}

@@ -182,6 +182,31 @@ func newAuthority(path, commonName string) (*Authority, error) {
 	return &Authority{Certificate: certificate, PEM: certificatePEM, key: key}, nil
 }
 
+// SelfSigned makes a certificate that vouches for itself, and its key, as PEM:
+// for a listener whose only clients are given the certificate itself.
+func SelfSigned(name string) (certificate, key []byte, err error) {
+	private, keyPEM, err := NewKey()
+	if err != nil {
+		return nil, nil, err
+	}
+	number, err := serial()
+	if err != nil {
+		return nil, nil, err
+	}
+	now := clock()
+	template := &x509.Certificate{
+		SerialNumber: number, Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: now.Add(-time.Hour).UTC(), NotAfter: now.AddDate(AuthorityYears, 0, 0).UTC(),
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true, IsCA: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), keyPEM, nil
+}
+
 // Sign makes a certificate for a public key. The authority's own certificate
 // follows it, as clients of an intermediate authority need.
 func (a *Authority) Sign(leaf Leaf, public crypto.PublicKey) ([]byte, error) {
