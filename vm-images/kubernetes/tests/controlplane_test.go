@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -77,14 +78,7 @@ func start(t *testing.T, binary, folder string, port int) *plane {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.process.Process.Kill(); <-p.ended })
-	go func() {
-		lines := bufio.NewScanner(out)
-		for lines.Scan() {
-			p.steps <- lines.Text()
-		}
-		p.process.Wait()
-		close(p.ended)
-	}()
+	go p.follow(out)
 	p.until(t, "alcove-step controllers ready")
 	settings, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
@@ -96,19 +90,28 @@ func start(t *testing.T, binary, folder string, port int) *plane {
 	return p
 }
 
-func (p *plane) until(t *testing.T, line string) {
+// follow passes the steps on until the process ends.
+func (p *plane) follow(out io.Reader) {
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		p.steps <- lines.Text()
+	}
+	p.process.Wait()
+	close(p.ended)
+}
+
+// until waits until all of these lines were said, in whatever order.
+func (p *plane) until(t *testing.T, lines ...string) {
 	t.Helper()
 	deadline := time.After(startDeadline)
-	for {
+	for len(lines) > 0 {
 		select {
 		case got := <-p.steps:
-			if got == line {
-				return
-			}
+			lines = slices.DeleteFunc(lines, func(line string) bool { return line == got })
 		case <-p.ended:
-			t.Fatalf("ended before %q", line)
+			t.Fatalf("ended before %q", lines)
 		case <-deadline:
-			t.Fatalf("no %q in time", line)
+			t.Fatalf("no %q in time", lines)
 		}
 	}
 }
@@ -204,9 +207,11 @@ func TestControlPlane(t *testing.T) {
 			agentFolder := t.TempDir()
 			limited, cancel := context.WithTimeout(ctx, 30*time.Second)
 			defer cancel()
-			// There is no containerd here: it ends after it has joined.
-			output, err := exec.CommandContext(limited, binary, "agent", "--data-dir", agentFolder, "--config", "/dev/null", "--node-name", name,
-				"--node-ip", "127.0.0.1", "--server", fmt.Sprintf("https://127.0.0.1:%d", port), "--token", token).CombinedOutput()
+			// It finds no runc, and ends after it has joined.
+			joining := exec.CommandContext(limited, binary, "agent", "--data-dir", agentFolder, "--config", "/dev/null", "--node-name", name,
+				"--node-ip", "127.0.0.1", "--server", fmt.Sprintf("https://127.0.0.1:%d", port), "--token", token)
+			joining.Env = []string{"PATH=/nowhere"}
+			output, err := joining.CombinedOutput()
 			_, certificate := os.Stat(filepath.Join(agentFolder, "agent", "client-kubelet.crt"))
 			if certificate != nil {
 				err = certificate
