@@ -46,6 +46,7 @@ pub(crate) fn run(root: &Path, quick: bool, full: bool, steps: &mut Steps) -> Re
     if !quick {
         match image::build(root, &image::Options::default(), &mut image::TerminalProgress::new()) {
             Ok(images) => {
+                note(kubernetes(root, steps));
                 let binaries = product::binaries(root, false, true, steps)?;
                 note(contract(root, &images, steps));
                 note(machine(root, &images, &binaries, full, steps));
@@ -73,6 +74,17 @@ fn generated_types(root: &Path) -> Result<()> {
         "the TypeScript of the wire types is not up to date: commit what `cargo test -p alcove-types` wrote"
     );
     Ok(())
+}
+
+/// What the image's Kubernetes is made of: a real control plane, and as root real pods and a second node.
+fn kubernetes(root: &Path, steps: &mut Steps) -> Result<()> {
+    let flags = ["test", "-trimpath", "-buildvcs=false", "-vet=off"];
+    let source = root.join("vm-images/kubernetes");
+    let mut metrics = program("go", &source.join("metrics-server"), &[&flags[..], &["."]].concat());
+    steps.run("Kubernetes: metrics-server", &mut metrics)?;
+    let mut parts = program("go", &source, &[&flags[..], &["-count=1", "./tests"]].concat());
+    parts.env("K3S_BINARY", image::kubectl(root)?.with_file_name("k3s"));
+    steps.run("Kubernetes: control plane, pods and a second node", &mut parts)
 }
 
 /// The machine contract against the real QEMU; ignored where no image is named.
