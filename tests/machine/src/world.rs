@@ -22,7 +22,9 @@ pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// One instance with folders of its own. Dropping it ends everything that it started.
 pub struct World {
-    home: tempfile::TempDir,
+    home: PathBuf,
+    /// Where it made the folder itself, the folder goes with the world.
+    folder: Option<tempfile::TempDir>,
     layout: Layout,
     supervisor: Option<Child>,
     environment: Vec<(String, String)>,
@@ -42,11 +44,18 @@ pub struct Ran {
 impl World {
     /// A world without a machine.
     pub fn empty(name: &str) -> Result<Self> {
-        let home = tempfile::Builder::new().prefix(&format!("alcove-{name}-")).tempdir()?;
+        let folder = tempfile::Builder::new().prefix(&format!("alcove-{name}-")).tempdir()?;
+        let mut world = Self::at(folder.path())?;
+        world.folder = Some(folder);
+        Ok(world)
+    }
+
+    /// A world without a machine, in a folder that stays.
+    pub fn at(home: &Path) -> Result<Self> {
         let instance: InstanceName = "test".parse().map_err(|e| anyhow::anyhow!("{e}"))?;
-        let layout = Layout::new(Home::at(home.path())?, instance);
+        let layout = Layout::new(Home::at(home)?, instance);
         layout.create()?;
-        Ok(Self { home, layout, supervisor: None, environment: Vec::new() })
+        Ok(Self { home: home.to_owned(), folder: None, layout, supervisor: None, environment: Vec::new() })
     }
 
     /// A world whose machine is suspended, warm: a copy of one that was booted once for this image.
@@ -72,14 +81,14 @@ impl World {
 
     /// The folder that holds all of it.
     pub fn home(&self) -> &Path {
-        self.home.path()
+        &self.home
     }
 
     /// A program of ours, in this world.
     pub fn program(&self, name: &str) -> Result<Command> {
         let mut command = Command::new(binaries()?.join(name));
         command
-            .env("ALCOVE_HOME", self.home.path())
+            .env("ALCOVE_HOME", &self.home)
             .env("ALCOVE_INSTANCE", "test")
             .env("ALCOVE_LOG", "info")
             .stdin(Stdio::null());
