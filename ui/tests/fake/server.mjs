@@ -20,7 +20,7 @@ const CSP =
 
 /**
  * @typedef {'absent' | 'blocked' | 'booting' | 'slow' | 'bootfail' | 'running' | 'trouble' | 'failed' | 'suspended'
- *   | 'stopped' | 'refused' | 'dead' | 'many' | 'empty' | 'long'} Scenario
+ *   | 'suspending' | 'stopping' | 'stopped' | 'refused' | 'dead' | 'many' | 'empty' | 'long'} Scenario
  */
 
 /** Starts the stand-in. `app` says which pages it serves.
@@ -29,6 +29,7 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
   const streams = new Set();
   const requests = [];
   const sockets = new Set();
+  const logs = new Set();
   let eventId = 100;
   let taskId = 20;
   let timers = new Set();
@@ -48,7 +49,9 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     slow: 'starting',
     bootfail: 'starting',
     failed: 'failed',
+    suspending: 'suspending',
     suspended: 'suspended',
+    stopping: 'stopping',
     stopped: 'stopped',
   };
   const state = {
@@ -90,7 +93,26 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     podsFail: false,
     /** The guest can't tell who is signed in. */
     meFails: false,
+    /** How many pods change between two readings. */
+    churn: 0,
+    /** Containers that have restarted, so that there is an earlier log. */
+    restarted: false,
   };
+  /** Ten thousand pods are made and written once: the stand-in must not be what is measured. */
+  let all = null;
+  let turn = 0;
+  function podList() {
+    if (scenario !== 'many') return data.pods(scenario);
+    all ??= data.pods(scenario);
+    for (let nth = 0; nth < state.churn; nth += 1) {
+      turn += 1;
+      // Half of them where one looks, half anywhere.
+      const at = nth % 2 ? turn % 40 : (turn * 7919) % all.length;
+      const before = all[at];
+      all[at] = { ...before, restarts: before.restarts + 1, cpu_used_m: (turn * 13) % 900 };
+    }
+    return all;
+  }
 
   const instance =
     scenario === 'long' ? 'the-machine-of-the-second-study-upstairs-under-the-roof' : 'default';
@@ -310,10 +332,12 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
           .slice(0, Number(query.get('limit') ?? 100));
         return { body: { operations: page, next_before: page.at(-1)?.id > 1 ? page.at(-1).id : null } };
       }
+      case 'POST /quit':
+        return { status: 202, body: task('machine.suspend', 200, () => (state.down = true)) };
       case 'POST /tickets':
         return { body: { url: `${address}/ticket-was-opened`, expires_at: data.back(-60) } };
       case 'GET /cluster/overview': {
-        const all = data.pods(scenario);
+        const all = podList();
         const ready = data.nodes(scenario);
         return {
           body: {
@@ -334,7 +358,7 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
               'Kubernetes does not answer',
               'Wait a moment, or look at its log.',
             )
-          : { body: { items: data.pods(scenario) } };
+          : { body: { items: podList() } };
       case 'GET /cluster/events':
         return { body: { items: data.events(scenario) } };
       default:
@@ -394,7 +418,7 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     }
     if (path === '/machine/logs' || /^\/cluster\/pods\/.*\/logs$/.test(path)) {
       const source = url.searchParams.get('source') ?? url.searchParams.get('container') ?? 'log';
-      if (url.searchParams.get('previous') === '1') {
+      if (url.searchParams.get('previous') === '1' && !state.restarted) {
         json(404, {
           code: 'not_found',
           message: 'This container has not restarted',
@@ -403,8 +427,13 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
         return;
       }
       response.writeHead(200, { 'Content-Type': 'text/plain; charset=utf-8' });
-      response.write(`${logLines(source).join('\n')}\n`);
+      const from = url.searchParams.get('previous') === '1' ? `${source} before` : source;
+      response.write(`${logLines(from).join('\n')}\n`);
       if (url.searchParams.get('follow') !== '1') response.end();
+      else {
+        logs.add(response);
+        response.on('close', () => logs.delete(response));
+      }
       return;
     }
     let text = '';
@@ -467,6 +496,10 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     requests,
     send,
     setPhase,
+    /** Writes a line into every log that is followed. */
+    log: (line) => {
+      for (const log of logs) log.write(`${line}\n`);
+    },
     /** Ends every event stream, as when the supervisor starts anew. */
     cutStreams: () => {
       for (const stream of streams) stream.end();

@@ -1,4 +1,6 @@
-import type { MachineSetup } from '@alcove/api';
+import type { MachineSetup, Snapshot } from '@alcove/api';
+import { dateTime } from '@alcove/i18n';
+import { toast } from '@alcove/kit';
 import { app } from './app.svelte';
 import { t } from './text';
 
@@ -56,6 +58,51 @@ export function askReset(): void {
     word: instance,
     onconfirm: () => void app.run('reset', () => app.live.client.verb('reset', { confirm: instance })),
   });
+}
+
+/** Puts a snapshot in the machine's place, after asking. */
+export function askRestore(snapshot: Snapshot): void {
+  app.ask({
+    title: t('ask.restore', { name: snapshot.name }),
+    text: t('ask.restore.text', { at: dateTime(snapshot.created) }),
+    action: t('snapshots.restore'),
+    danger: true,
+    onconfirm: () => void app.run('restore', () => app.live.client.restore(snapshot.name)),
+  });
+}
+
+export function askDeleteSnapshot(snapshot: Snapshot): void {
+  app.ask({
+    title: t('ask.delete', { name: snapshot.name }),
+    text: t('ask.delete.text'),
+    action: t('snapshots.delete'),
+    danger: true,
+    onconfirm: () => void app.run('delete', () => app.live.client.deleteSnapshot(snapshot.name)),
+  });
+}
+
+/** Ends the supervisor from where no window does it, with the machine put to rest as the settings say. */
+export function askQuit(): void {
+  const suspend = app.live.settings?.settings.suspend_on_quit ?? true;
+  app.ask({
+    title: t('ask.quit'),
+    text: t(suspend ? 'ask.quit.suspend' : 'ask.quit.stop'),
+    action: t('verb.quit'),
+    onconfirm: () => void app.run('quit', () => app.live.client.quit()),
+  });
+}
+
+/** Makes Alcove start at login, or not; with a way back. */
+export async function setAutostart(enabled: boolean): Promise<boolean> {
+  const done = await app.run('autostart', () => app.platform.setAutostart(enabled));
+  if (!done) return false;
+  await app.change({ start_at_login: enabled }, false);
+  toast({
+    tone: 'good',
+    title: t('settings.saved'),
+    action: { label: t('settings.undo'), run: () => void setAutostart(!enabled) },
+  });
+  return true;
 }
 
 /** Making the machine writes keys and an empty disk: it takes a moment, not minutes. */

@@ -1,12 +1,10 @@
-import { Live, toFailure, type Language, type Settings, type Theme } from '@alcove/api';
+import { Live, toFailure, type Language, type Settings, type Snapshot, type Theme } from '@alcove/api';
 import { setLanguage } from '@alcove/i18n';
 import { toast } from '@alcove/kit';
-import type { Platform } from '@alcove/platform';
+import { recall, remember, type Platform } from '@alcove/platform';
 import { errorWords } from './errors';
 import { parseRoute, type Route } from './route';
 import { t } from './text';
-
-const LOOK_KEY = 'alcove.look';
 
 /** A question that waits for the person's answer. */
 export interface Question {
@@ -24,6 +22,8 @@ class App {
   live!: Live;
   route = $state.raw<Route>({ path: [], query: {} });
   palette = $state(false);
+  /** Snapshots as they were when the palette was opened: it offers to restore and delete them. */
+  snapshots = $state.raw<Snapshot[]>([]);
   question = $state.raw<Question | null>(null);
   /** Operations that were asked for and not answered yet. */
   pending = $state<Record<string, boolean>>({});
@@ -57,7 +57,7 @@ class App {
     if (theme === 'system') delete document.documentElement.dataset['theme'];
     else document.documentElement.dataset['theme'] = theme;
     setLanguage(language);
-    localStorage.setItem(LOOK_KEY, JSON.stringify({ theme, language }));
+    remember('look', { theme, language });
   }
 
   /** Carries out an operation once at a time; what goes wrong is said. */
@@ -95,6 +95,13 @@ class App {
     this.question = question;
   }
 
+  /** Copies where we are, so that the page can be opened again or sent to oneself. */
+  async copyAddress(): Promise<void> {
+    const base = this.live.client.url('') || location.origin;
+    await navigator.clipboard.writeText(`${base}/${location.hash}`);
+    toast({ tone: 'good', title: t('common.address_copied') });
+  }
+
   openDesktop(): Promise<boolean> {
     return this.run('desktop', () =>
       this.platform.openDesktop(async () => (await this.live.client.ticket('desktop')).url),
@@ -104,18 +111,11 @@ class App {
 
 function readLook(): { theme: Theme; language: Language | null } {
   const themes: Theme[] = ['system', 'light', 'dark', 'contrast'];
-  try {
-    const kept = JSON.parse(localStorage.getItem(LOOK_KEY) ?? '{}') as {
-      theme?: Theme;
-      language?: Language | null;
-    };
-    return {
-      theme: kept.theme && themes.includes(kept.theme) ? kept.theme : 'system',
-      language: kept.language === 'en' || kept.language === 'zh' ? kept.language : null,
-    };
-  } catch {
-    return { theme: 'system', language: null };
-  }
+  const kept = recall<{ theme?: Theme; language?: Language | null } | null>('look', null);
+  return {
+    theme: kept?.theme && themes.includes(kept.theme) ? kept.theme : 'system',
+    language: kept?.language === 'en' || kept?.language === 'zh' ? kept.language : null,
+  };
 }
 
 export const app = new App();

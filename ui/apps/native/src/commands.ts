@@ -1,7 +1,18 @@
 import type { Command } from '@alcove/kit';
-import { askKill, askReset, askRestart, askStop, startRescue, verb } from './actions';
+import {
+  askDeleteSnapshot,
+  askKill,
+  askQuit,
+  askReset,
+  askRestart,
+  askRestore,
+  askStop,
+  setAutostart,
+  startRescue,
+  verb,
+} from './actions';
 import { app } from './app.svelte';
-import { holds, taskWords } from './machine';
+import { holds, LOG_SOURCES, taskWords } from './machine';
 import { t } from './text';
 
 /** Everything that the person can do or go to now. */
@@ -43,6 +54,23 @@ export function commands(): Command[] {
   }
   if (!off && phase !== 'stopping')
     list.push(act('kill', t('verb.kill_machine'), askKill, 'power off force'));
+  if (phase === 'stopped' || phase === 'suspended') {
+    list.push(
+      act('snapshot', t('palette.make_snapshot'), () => app.go('#/home/snapshots?make=1'), 'copy keep'),
+    );
+    for (const snapshot of app.snapshots) {
+      const { name } = snapshot;
+      list.push(
+        act(`restore.${name}`, t('palette.restore', { name }), () => askRestore(snapshot), snapshot.note),
+        act(
+          `delete.${name}`,
+          t('palette.delete', { name }),
+          () => askDeleteSnapshot(snapshot),
+          snapshot.note,
+        ),
+      );
+    }
+  }
   list.push(act('reset', t('verb.reset_machine'), askReset, 'delete erase'));
 
   list.push(
@@ -51,15 +79,32 @@ export function commands(): Command[] {
     go('shell', t('home.shell'), '#/home/shell'),
     go('console', t('home.console'), '#/home/console'),
     go('logs', t('home.logs'), '#/home/logs'),
+    ...LOG_SOURCES.map((source) =>
+      go(
+        `logs.${source}`,
+        t('palette.logs', { source: t(`logs.${source}`) }),
+        `#/home/logs?source=${source}`,
+      ),
+    ),
     go('cluster', t('rail.cluster'), '#/cluster', 'Alt+2'),
     go('nodes', t('cluster.nodes'), '#/cluster/nodes'),
     go('pods', t('cluster.pods'), '#/cluster/pods'),
+    go('unwell', t('palette.unwell'), '#/cluster/pods?show=unwell'),
     go('events', t('cluster.events'), '#/cluster/events'),
     go('activity', t('rail.activity'), '#/activity', 'Alt+3'),
     go('operations', t('activity.operations'), '#/activity/operations'),
+    go('failed', t('palette.failed_operations'), '#/activity/operations?result=failed'),
     go('settings', t('rail.settings'), '#/settings', 'Alt+4'),
     go('size', t('settings.machine'), '#/settings/machine'),
     go('about', t('settings.about'), '#/settings/about'),
+    go('doctor', t('palette.doctor'), '#/settings/about'),
+    {
+      id: 'address',
+      title: t('common.copy_address'),
+      group: t('palette.go'),
+      words: 'link url',
+      run: () => void app.copyAddress(),
+    },
   );
   for (const theme of ['system', 'light', 'dark', 'contrast'] as const) {
     list.push({
@@ -78,6 +123,7 @@ export function commands(): Command[] {
       run: () => void app.change({ language }),
     });
   }
+  list.push(...policies());
   for (const task of app.live.tasks.filter(({ cancellable, ended }) => cancellable && !ended)) {
     list.push({
       id: `cancel.${task.id}`,
@@ -86,12 +132,47 @@ export function commands(): Command[] {
       run: () => void app.run(`cancel.${task.id}`, () => app.live.client.cancelTask(task.id)),
     });
   }
-  if (app.platform.capabilities.quit) {
+  list.push({
+    id: 'quit',
+    title: t('verb.quit'),
+    group: 'Alcove',
+    run: () => {
+      if (app.platform.capabilities.quit) void app.run('quit', () => app.platform.quit());
+      else askQuit();
+    },
+  });
+  return list;
+}
+
+/** What happens when Alcove starts, quits, and at login: what is not so now is offered. */
+function policies(): Command[] {
+  const settings = app.live.settings?.settings;
+  if (!settings) return [];
+  const group = t('palette.setting');
+  const start = settings.start === 'running' ? 'keep' : 'running';
+  const list: Command[] = [
+    {
+      id: 'policy.start',
+      title: t('palette.on_start', { choice: t(`settings.start.${start}`) }),
+      group,
+      run: () => void app.change({ start }),
+    },
+    {
+      id: 'policy.quit',
+      title: t('palette.on_quit', {
+        choice: t(settings.suspend_on_quit ? 'settings.quit.stop' : 'settings.quit.suspend'),
+      }),
+      group,
+      run: () => void app.change({ suspend_on_quit: !settings.suspend_on_quit }),
+    },
+  ];
+  if (app.platform.capabilities.autostart) {
+    const enabled = !settings.start_at_login;
     list.push({
-      id: 'quit',
-      title: t('verb.quit'),
-      group: 'Alcove',
-      run: () => void app.run('quit', () => app.platform.quit()),
+      id: 'policy.login',
+      title: t(enabled ? 'palette.autostart_on' : 'palette.autostart_off'),
+      group,
+      run: () => void setAutostart(enabled),
     });
   }
   return list;

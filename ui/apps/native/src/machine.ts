@@ -1,7 +1,23 @@
-import type { BootReport, BootStep, Condition, Health, Machine, Phase, Task, TaskState } from '@alcove/api';
-import { bytes, duration } from '@alcove/i18n';
+import type {
+  BootReport,
+  BootStep,
+  Condition,
+  Health,
+  Machine,
+  Phase,
+  Settings,
+  Task,
+  TaskState,
+} from '@alcove/api';
+import { bytes, duration, language } from '@alcove/i18n';
 import type { Step, Tone } from '@alcove/kit';
 import { maybe, t, tn } from './text';
+
+/** Logs of the machine that can be read. */
+export const LOG_SOURCES = ['all', 'k3s', 'alcove-guest', 'kernel', 'serial', 'qemu', 'alcoved'] as const;
+export type LogSource = (typeof LOG_SOURCES)[number];
+/** What these write lies on the host: it can be read while the machine is off. */
+export const ON_HOST: readonly LogSource[] = ['serial', 'qemu', 'alcoved'];
 
 /** What a task does now, in words: a step of the boot is told by its name. */
 export function taskWords(task: Task): string {
@@ -38,6 +54,35 @@ export function troubles(machine: Machine): Condition[] {
   return machine.conditions.filter(({ status }) => status === 'False');
 }
 
+/** Attention first, then what can't be told, then what is well; each in the order in which it was reported. */
+export function conditionsInOrder(machine: Machine): Condition[] {
+  const rank = { False: 0, Unknown: 1, True: 2 };
+  return machine.conditions.slice().sort((a, b) => rank[a.status] - rank[b.status]);
+}
+
+/** Words that were written as part of a sentence, as a sentence of their own. */
+export const sentence = (text: string): string => text.replace(/^\p{Ll}/u, (letter) => letter.toUpperCase());
+
+/**
+ * What a condition says. Where the page speaks another language than the machine, what the condition means comes first,
+ * and the machine's own words only where there is something amiss.
+ */
+export function conditionWords(condition: Condition): string {
+  const said = sentence(condition.message);
+  if (language() === 'en') return said;
+  const meaning = maybe(`condition.${condition.type}.${condition.status}`, '');
+  if (!meaning) return said;
+  return condition.status === 'True' ? meaning : [meaning, said].filter(Boolean).join(' ');
+}
+
+/** Settings that the machine takes up when it next starts from the beginning, by name. */
+export function waitsForRestart(machine: Machine, settings: Settings | null): string[] {
+  const off = machine.phase === 'stopped' || machine.phase === 'failed' || machine.phase === 'absent';
+  const [wanted, present] = [settings?.machine?.disk_bytes, machine.setup?.disk_bytes];
+  const disk = !off && wanted !== undefined && present !== undefined && wanted > present;
+  return [...machine.restart_needed, ...(disk ? ['machine.disk_bytes'] : [])];
+}
+
 /** Whether a condition holds. */
 export function holds(machine: Machine | null, type: string): boolean {
   return (
@@ -67,7 +112,7 @@ export function stateWords(machine: Machine, pods: { total: number; well: number
   switch (machine.phase) {
     case 'running': {
       const trouble = troubles(machine)[0];
-      if (trouble) return trouble.message;
+      if (trouble) return conditionWords(trouble);
       const parts: string[] = [];
       if (pods) {
         parts.push(
@@ -88,6 +133,10 @@ export function stateWords(machine: Machine, pods: { total: number; well: number
         : t('state.suspended_plain');
     case 'failed':
       return t('state.failed_kept');
+    case 'starting':
+      return t(
+        machine.boot?.steps.some(({ state }) => state === 'failed') ? 'state.stuck' : 'state.starting',
+      );
     default:
       return t(`state.${machine.phase}`);
   }

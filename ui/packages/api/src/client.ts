@@ -173,6 +173,11 @@ export class Client {
     return this.#call('POST', `/api/v1/tasks/${encodeURIComponent(id)}/cancel`, {});
   }
 
+  /** Ends the supervisor, after it has put the machine to rest as the settings say. */
+  quit(): Promise<unknown> {
+    return this.#call('POST', '/api/v1/quit', { suspend: true });
+  }
+
   /** A link that signs a browser in once. */
   ticket(surface: Surface): Promise<Ticket> {
     return this.#call('POST', '/api/v1/tickets', { for: surface });

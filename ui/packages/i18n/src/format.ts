@@ -75,7 +75,11 @@ export function dateTime(at: string): string {
 /** The time of day of an RFC 3339 time, with seconds. */
 export function clock(at: string): string {
   const then = Date.parse(at);
-  if (Number.isNaN(then)) return at;
+  return Number.isNaN(then) ? at : clockTime(then);
+}
+
+/** The time of day, with seconds; `then` in milliseconds since 1970. */
+export function clockTime(then: number): string {
   return formatter({ hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false }).format(then);
 }
 

@@ -5,6 +5,7 @@ export const en = {
   'greet.evening': 'Good evening, {name}',
   'greet.night': 'Good night, {name}',
   'greet.state': 'Your cloud is up. This page comes from it.',
+  'greet.away': 'What you see is from before your cloud went out of reach.',
   loading: 'Opening your cloud',
   'refused.title': 'You aren’t signed in here',
   'refused.text': 'The link was used already or has run out. Nothing in your cloud was changed.',

@@ -7,6 +7,7 @@ export const zh: Record<keyof typeof en, string> = {
   'greet.evening': '晚上好，{name}',
   'greet.night': '夜深了，{name}',
   'greet.state': '您的云已就绪，此页面正由它提供。',
+  'greet.away': '您看到的是云失去连接之前的内容。',
   loading: '正在打开您的云',
   'refused.title': '您尚未在此登录',
   'refused.text': '链接已被使用或已过期。您的云没有任何更改。',

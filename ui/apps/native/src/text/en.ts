@@ -1,5 +1,8 @@
+import { work } from './en.work';
+
 /** English texts. Other languages have the same keys. */
 export const en = {
+  ...work,
   'rail.label': 'Main',
   'rail.home': 'Home',
   'rail.cluster': 'Control Hub',
@@ -101,10 +104,9 @@ export const en = {
   'home.chart.from': '{time} ago',
   'home.chart.now': 'now',
   'home.cpu_of': '{used} of {cpus}',
-  'home.on_host.disk': 'On this computer’s disk',
-  'home.on_host.memory': 'In this computer’s memory',
-  'home.on_host.cpu': 'On its processors',
-  'home.on_host.cpu_of': '{share} of one',
+  'home.on_host.disk': 'Takes {size} on this computer’s disk',
+  'home.on_host.memory': 'Takes {size} of this computer’s memory',
+  'home.on_host.cpu': 'Takes {share} of one of this computer’s processors',
   'fact.kubernetes': 'Kubernetes',
   'fact.distribution': 'Distribution',
   'fact.image': 'Image',

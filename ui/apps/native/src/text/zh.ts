@@ -1,7 +1,9 @@
 import type { en } from './en';
+import { work } from './zh.work';
 
 /** Chinese (simplified) texts. */
 export const zh: Record<keyof typeof en, string> = {
+  ...work,
   'rail.label': '主导航',
   'rail.home': '主页',
   'rail.cluster': '控制中心',
@@ -98,10 +100,9 @@ export const zh: Record<keyof typeof en, string> = {
   'home.chart.from': '{time}前',
   'home.chart.now': '现在',
   'home.cpu_of': '{cpus}的 {used}',
-  'home.on_host.disk': '占用本机磁盘',
-  'home.on_host.memory': '占用本机内存',
-  'home.on_host.cpu': '占用本机处理器',
-  'home.on_host.cpu_of': '单核的 {share}',
+  'home.on_host.disk': '在本机磁盘上占用 {size}',
+  'home.on_host.memory': '占用本机内存 {size}',
+  'home.on_host.cpu': '占用本机单个处理器的 {share}',
   'fact.kubernetes': 'Kubernetes',
   'fact.distribution': '发行版',
   'fact.image': '系统映像',
