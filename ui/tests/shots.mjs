@@ -37,9 +37,12 @@ const PAGES = [
   ['bootfail', 'bootfail', '#/home'],
   ['failed', 'failed', '#/home'],
   ['home', 'running', '#/home'],
+  ['home-charts', 'running', '#/home', (page) => page.locator('figure canvas').first().waitFor()],
   ['home-trouble', 'trouble', '#/home'],
   ['home-long', 'long', '#/home'],
   ['suspended', 'suspended', '#/home'],
+  ['suspending', 'suspending', '#/home'],
+  ['stopping', 'stopping', '#/home'],
   ['stopped', 'stopped', '#/home'],
   ['snapshots', 'suspended', '#/home/snapshots'],
   ['shell', 'running', '#/home/shell', (page) => page.locator('.xterm-rows').getByText('walnut').waitFor()],
@@ -50,14 +53,33 @@ const PAGES = [
   ['pods', 'trouble', '#/cluster/pods'],
   ['pods-many', 'many', '#/cluster/pods'],
   ['pods-long', 'long', '#/cluster/pods'],
+  [
+    'pods-columns',
+    'long',
+    '#/cluster/pods',
+    (page) => page.getByRole('button', { name: /^(Columns|列)$/ }).click(),
+  ],
   ['pods-empty', 'empty', '#/cluster/pods'],
   ['pod', 'trouble', `#/cluster/pods/${POD}`],
   ['pod-logs', 'trouble', `#/cluster/pods/${POD}?tab=logs`],
   ['events', 'trouble', '#/cluster/events'],
+  ['event', 'trouble', '#/cluster/events/default/Pod%2Fbackup-29318-r7c2d/FailedScheduling'],
   ['activity', 'running', '#/activity'],
   ['operations', 'running', '#/activity/operations'],
+  ['operation', 'running', '#/activity/operations/14'],
   ['settings', 'running', '#/settings'],
   ['size', 'running', '#/settings/machine'],
+  [
+    'size-changed',
+    'running',
+    '#/settings/machine',
+    async (page) => {
+      for (const name of [/Processors|处理器/, /Disk|磁盘/]) {
+        await page.getByRole('slider', { name }).focus();
+        await page.keyboard.press('ArrowRight');
+      }
+    },
+  ],
   ['about', 'running', '#/settings/about'],
   ['refused', 'refused', ''],
   ['dead', 'dead', ''],
@@ -86,6 +108,16 @@ const PAGES = [
 const DESKTOP = [
   ['desktop', 'running', '', undefined],
   ['desktop-about', 'running', '', (page) => page.getByRole('navigation').getByRole('button').click()],
+  [
+    'desktop-away',
+    'running',
+    '',
+    async (page, fake) => {
+      fake.state.down = true;
+      await page.evaluate(() => dispatchEvent(new Event('offline')));
+      await page.getByRole('alert').waitFor();
+    },
+  ],
   ['desktop-long', 'long', '', undefined],
   ['desktop-refused', 'refused', '', undefined],
   ['desktop-dead', 'dead', '', undefined],
@@ -99,7 +131,8 @@ try {
     ['desktop', DESKTOP],
   ])) {
     for (const [name, scenario, hash, prepare] of list) {
-      for (const [size, [width, height]] of Object.entries(SIZES)) {
+      const sizes = app === 'desktop' ? { 390: [390, 700], ...SIZES } : SIZES;
+      for (const [size, [width, height]] of Object.entries(sizes)) {
         for (const theme of ['light', 'dark', 'contrast']) {
           for (const language of ['en', 'zh']) {
             const file = `${name}-${size}-${theme}-${language}`;
@@ -123,7 +156,7 @@ try {
             await page
               .waitForFunction(() => !document.querySelector('.skeleton'), null, { timeout: 5000 })
               .catch(() => undefined);
-            if (prepare) await prepare(page);
+            if (prepare) await prepare(page, fake);
             await page.waitForTimeout(name.startsWith('home') ? 1200 : 350);
             await page.screenshot({ path: join(folder, `${file}.png`) });
             await context.close();

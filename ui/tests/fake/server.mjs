@@ -104,7 +104,9 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
   function podList() {
     if (scenario !== 'many') return data.pods(scenario);
     all ??= data.pods(scenario);
-    for (let nth = 0; nth < state.churn; nth += 1) {
+    const changes = Math.floor(state.churn);
+    state.churn = 0;
+    for (let nth = 0; nth < changes; nth += 1) {
       turn += 1;
       // Half of them where one looks, half anywhere.
       const at = nth % 2 ? turn % 40 : (turn * 7919) % all.length;
@@ -112,6 +114,15 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
       all[at] = { ...before, restarts: before.restarts + 1, cpu_used_m: (turn * 13) % 900 };
     }
     return all;
+  }
+  /** The list as it is sent, written anew only when something has changed. */
+  let written = { all: null, turn: -1, text: '' };
+  function podText() {
+    const items = podList();
+    if (written.all !== items || written.turn !== turn) {
+      written = { all: items, turn, text: JSON.stringify({ items }) };
+    }
+    return written.text;
   }
 
   const instance =
@@ -358,7 +369,7 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
               'Kubernetes does not answer',
               'Wait a moment, or look at its log.',
             )
-          : { body: { items: podList() } };
+          : { text: podText() };
       case 'GET /cluster/events':
         return { body: { items: data.events(scenario) } };
       default:
@@ -439,13 +450,13 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     let text = '';
     request.on('data', (chunk) => (text += chunk));
     request.on('end', () => {
-      const { status = 200, body } = answer(
-        request.method,
-        path,
-        url.searchParams,
-        text ? JSON.parse(text) : {},
-      );
-      json(status, body);
+      const {
+        status = 200,
+        body,
+        text: whole,
+      } = answer(request.method, path, url.searchParams, text ? JSON.parse(text) : {});
+      if (whole === undefined) json(status, body);
+      else response.writeHead(status, { 'Content-Type': 'application/json' }).end(whole);
     });
   });
 

@@ -51,6 +51,40 @@ describe('the web desktop', () => {
       await page.getByRole('heading', { name: /, Ada$/ }).waitFor();
     });
   });
+  test('gone after it was there, it says so, keeps the desktop, and comes back by itself', async () => {
+    await visit('running', { app: 'desktop' }, async (page, fake) => {
+      await page.getByRole('heading', { name: /, Ada$/ }).waitFor();
+      fake.state.down = true;
+      await page.evaluate(() => dispatchEvent(new Event('offline')));
+      await page.getByRole('alert').getByText('Your cloud doesn’t answer').waitFor();
+      await page.getByText('from before your cloud went out of reach').waitFor();
+      expect(await page.getByRole('heading', { name: /, Ada$/ }).isVisible()).toBe(true);
+      fake.state.down = false;
+      await page.getByText('Your cloud is up. This page comes from it.').waitFor();
+      expect(await page.getByRole('alert').count()).toBe(0);
+    });
+  });
+  test('signed out meanwhile, it shows nothing of the desktop any more', async () => {
+    await visit('running', { app: 'desktop' }, async (page, fake) => {
+      await page.getByRole('heading', { name: /, Ada$/ }).waitFor();
+      fake.state.refuse = true;
+      await page.evaluate(() => dispatchEvent(new Event('online')));
+      await page.getByRole('heading', { name: 'You aren’t signed in here' }).waitFor();
+    });
+  });
+  test.each([
+    ['en', false],
+    ['zh', true],
+  ] as const)('in %s, families of Chinese are asked for: %s', async (language, chinese) => {
+    for (const app of ['desktop', 'native'] as const) {
+      await visit('running', { app, language }, async (page) => {
+        await page.getByRole('heading').first().waitFor();
+        const family = await page.evaluate(() => getComputedStyle(document.body).fontFamily);
+        expect(/CJK|PingFang|YaHei/.test(family), family).toBe(chinese);
+        expect(family).toMatch(/^system-ui/);
+      });
+    }
+  });
   test('speaks Chinese to who asks for it', async () => {
     await visit('running', { app: 'desktop', language: 'zh' }, async (page) => {
       await page.getByRole('heading', { name: /，Ada$/ }).waitFor();

@@ -5,7 +5,7 @@ import { accessibilityProblems, overflowing, settled, visit, withBrowser } from 
 
 withBrowser();
 
-const PAGES: [string, Scenario, string][] = [
+const PAGES: [string, Scenario, string, ((page: Page) => Promise<void>)?][] = [
   ['wizard', 'absent', ''],
   ['wizard, host can’t', 'blocked', ''],
   ['boot', 'booting', '#/home'],
@@ -27,7 +27,16 @@ const PAGES: [string, Scenario, string][] = [
   ['pod', 'trouble', '#/cluster/pods/default/photos-0'],
   ['pod’s logs', 'trouble', '#/cluster/pods/default/photos-0?tab=logs'],
   ['events', 'trouble', '#/cluster/events'],
+  ['event', 'trouble', '#/cluster/events/default/Pod%2Fphotos-0/BackOff'],
+  ['event that is gone', 'trouble', '#/cluster/events/default/Pod%2Fno/No'],
+  ['node that is gone', 'running', '#/cluster/nodes/no'],
+  ['suspending', 'suspending', '#/home'],
+  ['stopping', 'stopping', '#/home'],
+  ['stopped', 'stopped', '#/home'],
+  ['cluster at rest', 'stopped', '#/cluster'],
   ['activity', 'running', '#/activity'],
+  ['operation', 'running', '#/activity/operations/14'],
+  ['no operations', 'running', '#/activity/operations?q=nothing-like-this'],
   ['operations', 'running', '#/activity/operations'],
   ['settings', 'running', '#/settings'],
   ['size', 'running', '#/settings/machine'],
@@ -35,6 +44,14 @@ const PAGES: [string, Scenario, string][] = [
   ['refused', 'refused', ''],
   ['unreachable', 'dead', ''],
   ['long names', 'long', '#/home'],
+  ['charts', 'running', '#/home', (page) => page.locator('figure canvas').first().waitFor()],
+  [
+    'a choice of columns',
+    'long',
+    '#/cluster/pods',
+    (page) => page.locator('.chooser button').first().click(),
+  ],
+  ['a question', 'running', '#/settings/machine', (page) => page.locator('button.danger').click()],
 ];
 
 const THEMES = ['light', 'dark', 'contrast'];
@@ -50,9 +67,10 @@ async function problemsInThemes(page: Page): Promise<string[]> {
 }
 
 describe('every page is accessible in every theme, and fits the smallest window', () => {
-  test.each(PAGES)('%s', async (_, scenario, hash) => {
+  test.each(PAGES)('%s', async (_, scenario, hash, prepare) => {
     await visit(scenario, { hash }, async (page) => {
       await settled(page);
+      await prepare?.(page);
       expect(await problemsInThemes(page)).toEqual([]);
       await page.setViewportSize({ width: 720, height: 520 });
       expect(await overflowing(page)).toEqual([]);
@@ -68,6 +86,20 @@ describe('every page fits the smallest window in Chinese', () => {
       expect(await page.locator('html').getAttribute('lang')).toBe('zh-CN');
     });
   });
+});
+
+describe.each([360, 1280])('the web desktop at %d pixels', (width) => {
+  test.each(['running', 'long', 'refused', 'dead'] as const)(
+    '%s fits in both languages',
+    async (scenario) => {
+      for (const language of ['en', 'zh'] as const) {
+        await visit(scenario, { app: 'desktop', language, width, height: 640 }, async (page) => {
+          if (scenario === 'running') await page.getByRole('navigation').getByRole('button').click();
+          expect(await overflowing(page)).toEqual([]);
+        });
+      }
+    },
+  );
 });
 
 describe.each(['running', 'long', 'refused', 'dead'] as const)('web desktop, %s', (scenario) => {

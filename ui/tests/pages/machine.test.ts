@@ -154,6 +154,55 @@ describe('the machine', () => {
   });
 });
 
+describe('the machine’s page', () => {
+  test('shows no empty chart, draws them once there is something to draw, and says what is under the pointer', async () => {
+    await visit('running', { hash: '#/home' }, async (page) => {
+      await page.getByText(/Takes 2.1 GB of this computer’s memory/).waitFor();
+      expect(await page.locator('figure').count()).toBe(0);
+      await page.locator('figure canvas').first().waitFor();
+      const chart = page.getByRole('img', { name: /Memory in use/ });
+      const box = await chart.boundingBox();
+      expect(box).not.toBe(null);
+      if (box) await page.mouse.move(box.x + box.width - 20, box.y + 40);
+      await chart.getByText(/GB · \d\d:\d\d:\d\d/).waitFor();
+    });
+  });
+  test('puts conditions that need attention first and cuts none of their words', async () => {
+    await visit('trouble', { hash: '#/home', width: 720, height: 900 }, async (page) => {
+      const rows = page.getByRole('region', { name: 'Conditions' }).getByRole('listitem');
+      expect(await rows.first().textContent()).toContain(
+        'Running, but Kubernetes has not answered for 40 seconds.',
+      );
+      for (const message of await rows.locator('.message').all()) {
+        expect(await message.evaluate((box) => box.scrollWidth <= box.clientWidth + 1)).toBe(true);
+      }
+    });
+  });
+  test('while a step fails offers the serial log, a restart and the plug', async () => {
+    await visit('bootfail', { hash: '#/home' }, async (page, fake) => {
+      await page.getByText('A step failed. Alcove tries to go on').waitFor();
+      const alert = page.getByRole('alert');
+      await alert.getByText('The API server did not get ready within 90 s.').waitFor();
+      await alert.getByRole('button', { name: 'Serial log' }).waitFor();
+      await alert.getByRole('button', { name: 'Restart' }).waitFor();
+      await alert.getByRole('button', { name: 'Turn off at once' }).click();
+      await page.getByRole('dialog').getByRole('button', { name: 'Turn off at once' }).click();
+      await expect.poll(() => paths(fake)).toEqual(['POST /machine/kill']);
+    });
+  });
+  test.each([
+    ['suspending', 'Suspending', 'Saving memory to disk'],
+    ['suspended', 'Suspended', 'Asleep'],
+    ['stopping', 'Shutting down', 'Programs are ending'],
+    ['stopped', 'Stopped', 'Turned off'],
+  ] as const)('has a picture of its own while %s', async (scenario, heading, words) => {
+    await visit(scenario, { hash: '#/home' }, async (page) => {
+      await page.getByRole('heading', { level: 1, name: heading }).waitFor();
+      await page.getByText(words, { exact: true }).waitFor();
+    });
+  });
+});
+
 describe('settings', () => {
   test('a theme is saved at once and can be undone', async () => {
     await visit('running', { hash: '#/settings' }, async (page, fake) => {
@@ -177,6 +226,56 @@ describe('settings', () => {
       await page.getByRole('dialog').getByRole('button', { name: 'Restart' }).click();
       await page.getByText('Waits for a restart: size').waitFor({ state: 'detached' });
       expect(paths(fake)).toEqual(['PATCH /settings', 'POST /machine/restart']);
+    });
+  });
+  test('sizes say what comes of them only when something comes of them, and are undone', async () => {
+    await visit('running', { hash: '#/settings/machine' }, async (page, fake) => {
+      await settled(page);
+      const note = page.getByText('Takes effect at the next restart.');
+      expect(await note.count()).toBe(0);
+      const cpus = page.getByRole('slider', { name: 'Processors' });
+      await cpus.focus();
+      await page.keyboard.press('ArrowRight');
+      await note.waitFor();
+      await page.keyboard.press('ArrowLeft');
+      await note.waitFor({ state: 'detached' });
+      await page.keyboard.press('ArrowRight');
+      await page.getByRole('slider', { name: 'Disk' }).focus();
+      await page.keyboard.press('ArrowRight');
+      await page.getByText('can’t become smaller than 40 GB again').waitFor();
+      await page.getByRole('button', { name: 'Save' }).click();
+      await page.getByRole('button', { name: 'Undo' }).click();
+      // The disk stays as large as it was asked to be: it can't shrink.
+      await expect
+        .poll(() => fake.state.settings)
+        .toMatchObject({ machine: { cpus: 4, disk_bytes: 41 * 1024 ** 3 } });
+    });
+    await visit('stopped', { hash: '#/settings/machine' }, async (page) => {
+      await settled(page);
+      await page.getByRole('slider', { name: 'Processors' }).focus();
+      await page.keyboard.press('ArrowRight');
+      expect(await page.getByRole('button', { name: 'Save' }).isEnabled()).toBe(true);
+      expect(await page.getByText('Takes effect at the next restart.').count()).toBe(0);
+    });
+  });
+  test('a name that is too long is explained at its field and not saved; an undo shows in the field', async () => {
+    await visit('running', { hash: '#/settings' }, async (page, fake) => {
+      const name = page.getByRole('textbox', { name: 'Your name' });
+      await name.fill('x'.repeat(61));
+      await page.getByText('At most 60 letters').waitFor();
+      expect(await name.getAttribute('aria-invalid')).toBe('true');
+      await name.press('Tab');
+      expect(paths(fake)).toEqual([]);
+      await name.fill('Ada');
+      await name.press('Tab');
+      await page.getByRole('button', { name: 'Undo' }).click();
+      await expect.poll(() => name.inputValue()).toBe('');
+    });
+  });
+  test('what only the window can change says so in a browser', async () => {
+    await visit('running', { hash: '#/settings' }, async (page) => {
+      expect(await page.getByRole('switch', { name: 'Start at login' }).isDisabled()).toBe(true);
+      await page.getByText('Can be changed in Alcove’s own window.').waitFor();
     });
   });
   test('the language changes everything', async () => {

@@ -48,7 +48,7 @@ export function commands(): Command[] {
     list.push(act('start', t('verb.start'), () => void verb('start'), 'boot'));
     list.push(act('rescue', t('verb.rescue'), () => void startRescue(), 'shell repair'));
   }
-  if (phase === 'running') {
+  if (phase === 'running' || phase === 'starting') {
     list.push(act('restart', t('verb.restart_machine'), askRestart, 'reboot'));
     list.push(act('stop', t('verb.stop_machine'), askStop, 'shut down'));
   }

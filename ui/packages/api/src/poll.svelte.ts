@@ -10,14 +10,31 @@ export class Poll<Value> {
   readonly #read: (signal: AbortSignal) => Promise<Value>;
   readonly #every: number;
   #again: (() => void) | null = null;
+  /** How many look at it now. */
+  #users = 0;
+  #end: (() => void) | null = null;
 
   constructor(read: (signal: AbortSignal) => Promise<Value>, everyMs: number) {
     this.#read = read;
     this.#every = everyMs;
   }
 
-  /** Reads until the returned function is called. Rests while the page is hidden. */
+  /** Reads until the returned function is called, for as long as anyone looks. Rests while the page is hidden. */
   run(): () => void {
+    this.#users += 1;
+    this.#end ??= this.#begin();
+    let left = false;
+    return () => {
+      if (left) return;
+      left = true;
+      this.#users -= 1;
+      if (this.#users > 0) return;
+      this.#end?.();
+      this.#end = null;
+    };
+  }
+
+  #begin(): () => void {
     const stop = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
     let busy = false;
@@ -27,7 +44,10 @@ export class Poll<Value> {
       busy = true;
       const from = performance.now();
       try {
-        this.value = await this.#read(stop.signal);
+        const value = await this.#read(stop.signal);
+        // An answer to a question that nobody asks any more may be about what was forgotten since.
+        if (stop.signal.aborted) return;
+        this.value = value;
         this.failure = null;
       } catch (thrown) {
         if (!stop.signal.aborted) this.failure = toFailure(thrown);
@@ -54,5 +74,11 @@ export class Poll<Value> {
   /** Reads now. */
   refresh(): void {
     this.#again?.();
+  }
+
+  /** Drops what was read. */
+  forget(): void {
+    this.value = null;
+    this.failure = null;
   }
 }

@@ -47,19 +47,35 @@ export type Choice = Record<string, boolean>;
 
 interface Placed {
   key: string;
+  width: string;
   from?: number;
 }
 
-/** The columns that a table of this width shows. The first one always stays: it tells the rows apart. */
+/**
+ * The columns that a table of this width shows. The first one always stays: it tells the rows apart. What the person
+ * chose stays as well, and is scrolled to where it doesn't fit; the others give way, those for wide tables first.
+ */
 export function shownColumns<Column extends Placed>(
   columns: Column[],
   width: number,
   choice: Choice,
 ): Column[] {
-  return columns.filter(
+  let shown = columns.filter(
     ({ key, from }, nth) => nth === 0 || (choice[key] ?? (from === undefined || width >= from)),
   );
+  const giving = shown
+    .filter(({ key, from }) => from !== undefined && choice[key] === undefined)
+    .sort((a, b) => (b.from ?? 0) - (a.from ?? 0));
+  for (const column of giving) {
+    if (leastOf(shown) <= width) break;
+    shown = shown.filter((other) => other !== column);
+  }
+  return shown;
 }
+
+/** The least width in which columns can be read, pixels. */
+export const leastOf = (columns: { width: string }[]): number =>
+  columns.reduce((sum, column) => sum + leastWidth(column.width), 0);
 
 /** The least width of a grid track, such as `minmax(120px, 2fr)` or `80px`. */
 export const leastWidth = (track: string): number => Number(/(\d+)px/.exec(track)?.[1] ?? 0);

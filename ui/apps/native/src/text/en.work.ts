@@ -2,6 +2,7 @@
 export const work = {
   'common.copy_address': 'Copy this page’s address',
   'common.address_copied': 'The address was copied',
+  'loaded.before': 'This is from before: it can’t be read now',
   'state.stuck': 'A step failed. Alcove tries to go on, and keeps your data.',
   'boot.stuck': 'a step failed',
   'node.gone': 'This node is gone',

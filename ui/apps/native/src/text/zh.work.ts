@@ -4,6 +4,7 @@ import type { work as en } from './en.work';
 export const work: Record<keyof typeof en, string> = {
   'common.copy_address': '复制此页地址',
   'common.address_copied': '地址已复制',
+  'loaded.before': '这是之前的内容：目前无法读取',
   'state.stuck': '有一个步骤失败。Alcove 会尝试继续，并保留您的数据。',
   'boot.stuck': '有一个步骤失败',
   'node.gone': '此节点已不存在',
