@@ -98,6 +98,26 @@ describe('a detail', () => {
       await again.getByText('3 of 8 pods').waitFor();
     });
   });
+  test('stays when Esc closes what floats over it, and goes with the next Esc', async () => {
+    await visit('trouble', { hash: '#/cluster/pods/default/photos-0' }, async (page) => {
+      const detail = page.getByRole('region', { name: 'photos-0' });
+      await detail.waitFor();
+      await page.getByRole('button', { name: 'Columns' }).click();
+      await page.getByRole('menuitemcheckbox', { name: 'Status' }).waitFor();
+      await page.keyboard.press('Escape');
+      await page.getByRole('menuitemcheckbox', { name: 'Status' }).waitFor({ state: 'hidden' });
+      await page.keyboard.press('Control+k');
+      await page.getByRole('combobox', { name: 'Find a command or a page' }).waitFor();
+      await page.keyboard.press('Escape');
+      await page.getByRole('combobox', { name: 'Find a command or a page' }).waitFor({ state: 'detached' });
+      await page.getByRole('searchbox').fill('photos');
+      await page.keyboard.press('Escape');
+      expect(await page.getByRole('searchbox').inputValue()).toBe('');
+      expect(await detail.isVisible()).toBe(true);
+      await page.keyboard.press('Escape');
+      await detail.waitFor({ state: 'detached' });
+    });
+  });
   test('of an event shows the whole message and leads to what it is about', async () => {
     await visit('trouble', { hash: '#/cluster/events' }, async (page) => {
       await page.getByRole('gridcell', { name: 'FailedScheduling' }).click();

@@ -79,6 +79,15 @@ describe('the boot', () => {
     );
     expect(failed?.note).toContain('within 90 s');
   });
+  test('a step that says nothing shows the last line of the serial port, the first running one alone', () => {
+    const report = boot(6200);
+    const silent = { ...report, steps: report.steps.map((step) => ({ ...step, log: [], message: null })) };
+    const notes = bootSteps(silent, 6200, '[    3.1] clocksource: Switched to kvm-clock').flatMap(
+      ({ note, state }) => (note ? [[state, note]] : []),
+    );
+    expect(silent.steps.filter(({ state }) => state === 'running').length).toBeGreaterThan(1);
+    expect(notes).toEqual([['running', '[    3.1] clocksource: Switched to kvm-clock']]);
+  });
   test('a step is slow against its own past', () => {
     const step = boot(71_000, { stuck: 'apiserver' }).steps.find(({ name }) => name === 'apiserver');
     expect(step && slow(step, 71_000)).toBe(true);

@@ -153,8 +153,12 @@ export function slow(step: BootStep, elapsed: number): boolean {
   return taken > (step.expected_ms ? step.expected_ms * SLOW_FACTOR + SLOW_SLACK_MS : SLOW_UNKNOWN_MS);
 }
 
-/** The boot's steps as they are drawn after `elapsed` milliseconds. */
-export function bootSteps(boot: BootReport, elapsed: number): Step[] {
+/**
+ * The boot's steps as they are drawn after `elapsed` milliseconds. `serial` is the machine's last line on its serial
+ * port: the first running step shows it while the step itself has said nothing.
+ */
+export function bootSteps(boot: BootReport, elapsed: number, serial = ''): Step[] {
+  const speaks = boot.steps.find(({ state }) => state === 'running');
   // After a failure nothing is expected any more.
   const ended = boot.steps.some(({ state }) => state === 'failed');
   return boot.steps.map((step) => {
@@ -172,7 +176,7 @@ export function bootSteps(boot: BootReport, elapsed: number): Step[] {
       step.state === 'failed'
         ? step.message
         : step.state === 'running'
-          ? (step.message ?? step.log.at(-1))
+          ? (step.message ?? step.log.at(-1) ?? (step === speaks ? serial : null))
           : null;
     return { name: step.name, title, state: step.state, time, slow: isSlow, ...(note ? { note } : {}) };
   });
