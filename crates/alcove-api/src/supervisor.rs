@@ -158,17 +158,39 @@ impl Supervisor {
 
     /// Sane sizes for a machine on this host.
     pub fn proposal(&self) -> MachineProposal {
-        alcove_host::proposal(&self.shared.layout.home().data())
+        alcove_host::proposal(self.shared.layout.home().data())
     }
 
     /// Facts about this host.
-    pub fn host(&self) -> HostFacts {
-        alcove_host::facts(&self.shared.layout.home().data())
+    ///
+    /// # Errors
+    /// When looking at it broke off.
+    pub async fn host(&self) -> Result<HostFacts, ApiError> {
+        self.look(|layout| {
+            alcove_host::with_secrets(alcove_host::facts(layout.home().data()), &alcove_machine::secrets::kept(layout))
+        })
+        .await
     }
 
     /// Checks this host.
-    pub fn doctor(&self) -> DoctorReport {
-        DoctorReport { checks: alcove_host::checks(&self.shared.layout.home().data()) }
+    ///
+    /// # Errors
+    /// When looking at it broke off.
+    pub async fn doctor(&self) -> Result<DoctorReport, ApiError> {
+        self.look(|layout| {
+            let mut checks = alcove_host::checks(layout.home().data());
+            checks.push(alcove_host::secrets_check(&alcove_machine::secrets::kept(layout)));
+            DoctorReport { checks }
+        })
+        .await
+    }
+
+    /// Looks at the host off the event loop: a program is asked for its version, a keychain whether it is open.
+    async fn look<T: Send + 'static>(&self, look: impl FnOnce(&Layout) -> T + Send + 'static) -> Result<T, ApiError> {
+        let layout = self.shared.layout.clone();
+        tokio::task::spawn_blocking(move || look(&layout)).await.map_err(|error| {
+            ApiError::new(ErrorCode::Internal, format!("This computer could not be looked at: {error}."), "Try again.")
+        })
     }
 
     /// Makes the machine; it is started when the start policy says so.
@@ -310,6 +332,8 @@ impl Supervisor {
         let view = self.shared.settings.patch(patch)?;
         let keys = patch.as_object().map(|o| o.keys().cloned().collect::<Vec<_>>().join(", ")).unwrap_or_default();
         self.shared.operations.record(caller, "settings.change", &keys, "succeeded", "", None);
+        // A larger disk takes effect at once. A reconciler that is busy looks by itself when it has time.
+        let _ = self.commands.try_send(Command::LookAgain);
         Ok(view)
     }
 

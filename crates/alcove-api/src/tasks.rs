@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    future::Future,
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -12,6 +14,7 @@ use alcove_types::{
     event::Event,
     task::{Task, TaskState},
 };
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -22,6 +25,26 @@ use crate::{
 
 /// Ended tasks kept.
 const KEPT: usize = 100;
+
+tokio::task_local! {
+    static REQUEST: String;
+}
+
+/// Carries out a request that has a name of its own: a task that it begins is found by that name, after this
+/// supervisor's death, too.
+pub async fn asked_as<F: Future>(request: String, work: F) -> F::Output {
+    REQUEST.scope(request, work).await
+}
+
+/// A task as it lies on the disk.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    #[serde(flatten)]
+    task: Task,
+    /// The request that began it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request: Option<String>,
+}
 
 /// All tasks of one instance.
 #[derive(Debug)]
@@ -35,6 +58,7 @@ pub struct Tasks {
 #[derive(Debug)]
 struct Entry {
     task: Task,
+    request: Option<String>,
     caller: Caller,
     subject: String,
     cancel: CancellationToken,
@@ -50,8 +74,8 @@ impl Tasks {
         fs::create_dir_all(folder)?;
         let mut state = BTreeMap::new();
         for file in fs::read_dir(folder)?.flatten() {
-            let read = fs::read(file.path()).ok().and_then(|bytes| serde_json::from_slice::<Task>(&bytes).ok());
-            let Some(mut task) = read else { continue };
+            let read = fs::read(file.path()).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+            let Some(Record { mut task, request }) = read else { continue };
             if !task.state.ended() {
                 task.state = TaskState::Failed;
                 task.cancellable = false;
@@ -64,7 +88,13 @@ impl Tasks {
             }
             state.insert(
                 task.id.clone(),
-                Entry { task, caller: Caller::supervisor(), subject: String::new(), cancel: CancellationToken::new() },
+                Entry {
+                    task,
+                    request,
+                    caller: Caller::supervisor(),
+                    subject: String::new(),
+                    cancel: CancellationToken::new(),
+                },
             );
         }
         Ok(Self { folder: folder.to_owned(), events, operations, state: Mutex::new(state) })
@@ -86,10 +116,16 @@ impl Tasks {
             error: None,
         };
         let cancel = CancellationToken::new();
-        let entry =
-            Entry { task: task.clone(), caller: caller.clone(), subject: subject.to_owned(), cancel: cancel.clone() };
+        let request = REQUEST.try_with(Clone::clone).ok();
+        let entry = Entry {
+            task: task.clone(),
+            request: request.clone(),
+            caller: caller.clone(),
+            subject: subject.to_owned(),
+            cancel: cancel.clone(),
+        };
         self.lock().insert(id.clone(), entry);
-        self.save(&task);
+        self.save(&task, request);
         self.operations.record(caller, kind, subject, "accepted", "", Some(&id));
         self.events.publish(Event::Task(task.clone()));
         (task, cancel)
@@ -128,10 +164,11 @@ impl Tasks {
         if new == TaskState::Succeeded {
             entry.task.progress = Some(1.0);
         }
-        let (task, caller, subject) = (entry.task.clone(), entry.caller.clone(), entry.subject.clone());
+        let (task, request) = (entry.task.clone(), entry.request.clone());
+        let (caller, subject) = (entry.caller.clone(), entry.subject.clone());
         self.forget_old(&mut state);
         drop(state);
-        self.save(&task);
+        self.save(&task, request);
         self.operations.record(&caller, &task.kind, &subject, word, &message, Some(id));
         self.events.publish(Event::Task(task));
     }
@@ -162,6 +199,11 @@ impl Tasks {
         self.lock().get(id).map(|e| e.task.clone()).ok_or_else(|| not_found(id))
     }
 
+    /// The task that a request began; see [`asked_as`].
+    pub fn of_request(&self, request: &str) -> Option<Task> {
+        self.lock().values().find(|e| e.request.as_deref() == Some(request)).map(|e| e.task.clone())
+    }
+
     /// All tasks, newest first.
     pub fn list(&self) -> Vec<Task> {
         self.lock().values().rev().map(|e| e.task.clone()).collect()
@@ -171,9 +213,11 @@ impl Tasks {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn save(&self, task: &Task) {
+    fn save(&self, task: &Task, request: Option<String>) {
         let path = self.folder.join(format!("{}.json", task.id));
-        let saved = serde_json::to_vec(task).map_err(io::Error::other).and_then(|bytes| durable::write(&path, &bytes));
+        let saved = serde_json::to_vec(&Record { task: task.clone(), request })
+            .map_err(io::Error::other)
+            .and_then(|bytes| durable::write(&path, &bytes));
         if let Err(error) = saved {
             tracing::warn!(%error, id = task.id, "a task's state can't be written");
         }
@@ -214,6 +258,20 @@ mod tests {
         let tasks = open(folder.path());
         assert_eq!(tasks.get(&done.id).unwrap().state, TaskState::Succeeded);
         assert_eq!(tasks.get(&open_one.id).unwrap().state, TaskState::Failed);
+    }
+
+    #[tokio::test]
+    async fn a_task_is_found_by_the_request_that_began_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let tasks = open(folder.path());
+        let begin = async { tasks.begin("machine.start", "default", &Caller::supervisor(), true).0 };
+        let task = asked_as("one".into(), begin).await;
+        tasks.begin("machine.stop", "default", &Caller::supervisor(), true);
+        tasks.end(&task.id, Ok(()));
+        drop(tasks);
+        let tasks = open(folder.path());
+        assert_eq!(tasks.of_request("one").map(|t| (t.id, t.state)), Some((task.id, TaskState::Succeeded)));
+        assert_eq!(tasks.of_request("two"), None);
     }
 
     #[test]

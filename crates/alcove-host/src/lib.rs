@@ -6,6 +6,7 @@
 
 mod checks;
 mod proposal;
+mod secrets;
 mod snapshot;
 
 use std::path::Path;
@@ -17,6 +18,7 @@ use alcove_types::{
 
 pub use checks::checks_of;
 pub use proposal::proposal_of;
+pub use secrets::{secrets_check, with_secrets};
 pub use snapshot::{HostSnapshot, Kvm, Qemu};
 
 /// Facts about this host. `data_folder` is where machines are kept; it need not be there yet.

@@ -130,7 +130,7 @@ impl HostSnapshot {
         }
     }
 
-    /// The facts that are shown. `secrets` is `file`: whoever keeps secrets knows better and sets it.
+    /// The facts that are shown. Where secrets are kept depends on the machine: see [`crate::with_secrets`].
     #[must_use]
     pub fn facts(&self) -> HostFacts {
         HostFacts {
@@ -149,6 +149,7 @@ impl HostSnapshot {
                 Qemu::Unusable { .. } => None,
             },
             secrets: "file".to_owned(),
+            secrets_why: "no_keychain".to_owned(),
         }
     }
 }

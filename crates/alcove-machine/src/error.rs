@@ -5,6 +5,8 @@ use std::{io, path::PathBuf, time::Duration};
 use alcove_types::{ApiError, ErrorCode};
 use serde_json::json;
 
+use crate::secrets::Trouble;
+
 /// An error of the machine.
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {
@@ -128,6 +130,12 @@ pub enum MachineError {
         /// The way around it.
         hint: String,
     },
+    /// The keychain holds the machine's keys and does not give them.
+    #[error("the machine's keys can't be read: {0}")]
+    Keychain(Trouble),
+    /// The keychain is open and does not hold the machine's keys any more.
+    #[error("the machine's keys are gone from your keychain")]
+    KeysLost,
     /// The door's keys could not be made.
     #[error(transparent)]
     Door(#[from] alcove_door::DoorError),
@@ -218,8 +226,32 @@ impl MachineError {
             Self::NotFound(_) => (ErrorCode::NotFound, "Check the name.".into()),
             Self::Exists(_) => (ErrorCode::Conflict, "Choose another name, or remove the old one first.".into()),
             Self::Unsupported { hint, .. } => (ErrorCode::Unsupported, hint.clone()),
+            Self::Keychain(trouble) => keychain(trouble),
+            Self::KeysLost => (
+                ErrorCode::WrongState,
+                "Restart the machine: it boots from its disk with new keys, and nothing on the disk is lost.".into(),
+            ),
             Self::Door(_) => (ErrorCode::Internal, "Try again.".into()),
         }
+    }
+}
+
+fn keychain(trouble: &Trouble) -> (ErrorCode, String) {
+    match trouble {
+        Trouble::Locked => (ErrorCode::WrongState, "Unlock your keychain, then try again.".into()),
+        Trouble::Slow(_) => (ErrorCode::Timeout, "Look whether your keychain asks for a password, then try again.".into()),
+        Trouble::Absent(_) => (
+            ErrorCode::WrongState,
+            "Log in to the desktop session in which your keychain runs, then try again. If it is gone for good, start \
+             Alcove with ALCOVE_SECRETS=file and restart the machine: it gets new keys, and nothing on its disk is lost."
+                .into(),
+        ),
+        Trouble::Failed(_) => (
+            ErrorCode::Internal,
+            "Look at your keychain with its own program, then try again. If the entry `alcove` is damaged there, delete \
+             it and restart the machine: it gets new keys, and nothing on its disk is lost."
+                .into(),
+        ),
     }
 }
 

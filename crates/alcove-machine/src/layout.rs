@@ -4,11 +4,12 @@
 //! data     ~/.local/share/alcove/   images/<version>/{manifest.json,vmlinuz,initrd,root.erofs}
 //!                                   probe.json
 //!                                   machines/<instance>/{machine.json,qemu.json,data.qcow2,boot.jsonl,
-//!                                     operations.jsonl,credentials/,state/,snapshots/,logs/,tasks/}
+//!                                     operations.jsonl,sessions.json,credentials/,state/,snapshots/,logs/,tasks/,
+//!                                     requests/}
 //! config   ~/.config/alcove/        <instance>.json
 //! runtime  $XDG_RUNTIME_DIR/alcove/<instance>/ or /tmp/alcove-<uid>/<instance>/
 //!                                   api.sock qmp.sock qmp-diag.sock qga.sock console.sock qemu.pid alcoved.lock
-//!                                   machine.lock endpoint.json
+//!                                   machine.lock machine.blob endpoint.json
 //! ```
 //!
 //! With `ALCOVE_HOME=D` data and config are `D/data` and `D/config`, and the runtime folder is named by a hash of `D`
@@ -194,10 +195,8 @@ paths! {
     machine_json = machine / "machine.json";
     /// What QEMU was chosen to be for this machine.
     qemu_json = machine / "qemu.json";
-    /// Keys, token and identity key; 0700.
+    /// Certificates and token, and the private keys where no keychain holds them; 0700.
     credentials = machine / "credentials";
-    /// The blob that is handed to the guest at boot; 0600.
-    credentials_blob = machine / "credentials/machine.blob";
     /// The data disk.
     data_disk = machine / "data.qcow2";
     /// The suspended state's folder.
@@ -218,6 +217,10 @@ paths! {
     operations_jsonl = machine / "operations.jsonl";
     /// Tasks.
     tasks = machine / "tasks";
+    /// Requests that were answered, by their idempotency keys.
+    requests = machine / "requests";
+    /// Browsers that are signed in, by hashes of their cookies; 0600.
+    sessions_json = machine / "sessions.json";
     /// The supervisor's API socket.
     api_sock = runtime / "api.sock";
     /// QEMU's control socket for the supervisor.
@@ -230,6 +233,8 @@ paths! {
     console_sock = runtime / "console.sock";
     /// QEMU's pidfile; its lock says whether QEMU lives.
     pidfile = runtime / "qemu.pid";
+    /// The blob that is handed to the guest; there only while QEMU starts. 0600.
+    credentials_blob = runtime / "machine.blob";
     /// Held by the one supervisor of this instance.
     supervisor_lock = runtime / "alcoved.lock";
     /// Held during an operation on the machine.
@@ -296,10 +301,10 @@ impl Layout {
         for folder in [self.home.images(), self.home.config.clone()] {
             private_folder(&folder)?;
         }
-        for folder in
-            [self.machine.clone(), self.credentials(), self.state(), self.snapshots(), self.logs(), self.tasks()]
-        {
-            private_folder(&folder)?;
+        private_folder(&self.machine)?;
+        let of_machine = [Self::credentials, Self::state, Self::snapshots, Self::logs, Self::tasks, Self::requests];
+        for folder in of_machine {
+            private_folder(&folder(self))?;
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ pub mod lock;
 mod packed;
 pub mod provider;
 pub mod qemu;
+pub mod secrets;
 pub mod spec;
 pub mod state;
 pub mod warm;

@@ -121,6 +121,9 @@ pub enum Reason {
         /// What there is now.
         wanted: String,
     },
+    /// The keys that the saved guest knows are gone from the keychain.
+    #[error("the keys that belong to it are gone from your keychain")]
+    KeysLost,
     /// The hypervisor tried to load it and failed.
     #[error("QEMU could not load it ({0})")]
     LoadFailed(String),

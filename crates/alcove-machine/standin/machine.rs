@@ -43,7 +43,7 @@ fn die(words: &str) -> ! {
     std::process::exit(1);
 }
 
-pub(crate) fn run(script: &Script, _program: &Path, arguments: &[String]) -> i32 {
+pub(crate) fn run(script: &Script, program: &Path, arguments: &[String]) -> i32 {
     let mut options: HashMap<String, Vec<String>> = HashMap::new();
     let mut rest = arguments.iter().peekable();
     while let Some(flag) = rest.next() {
@@ -57,6 +57,12 @@ pub(crate) fn run(script: &Script, _program: &Path, arguments: &[String]) -> i32
         die("-sandbox support is not enabled in this QEMU binary");
     }
     let one = |flag: &str| options.get(flag).and_then(|v| v.first()).cloned().unwrap_or_default();
+    // As QEMU: read once, before anything answers. What was read is kept beside for the tests.
+    let blob = key(&one("-fw_cfg"), "file").unwrap_or_default();
+    match fs::read(&blob) {
+        Ok(content) => drop(fs::write(program.with_file_name("fw_cfg"), content)),
+        Err(error) => die(&format!("can't load {blob}: {error}")),
+    }
     for flag in ["-kernel", "-initrd"] {
         if !Path::new(&one(flag)).is_file() {
             die(&format!("could not open kernel file '{}'", one(flag)));

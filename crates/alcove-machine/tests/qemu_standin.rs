@@ -493,15 +493,43 @@ async fn secrets_stay_in_files_of_their_own() {
         let line = secret.lines().map(str::trim).max_by_key(|l| l.len()).unwrap();
         assert!(!argv.contains(line));
     }
-    let blob = fs::read(bench.layout.credentials_blob()).unwrap();
+    let blob = bench.guest_secrets();
     assert_eq!(blob.len(), 16384);
     let seen: alcove_types::guest::MachineCredentials = serde_json::from_slice(&blob).unwrap();
     assert_eq!(seen.hostname, "alcove-test");
+    assert!(!bench.layout.credentials_blob().exists(), "what the guest got is left on the disk");
     // The same keys after a restart.
     provider.kill().await.unwrap();
     provider.prepare(&bench.spec, &bench.image).await.unwrap();
     starts_cold(&bench, &provider).await;
-    let again: alcove_types::guest::MachineCredentials =
-        serde_json::from_slice(&fs::read(bench.layout.credentials_blob()).unwrap()).unwrap();
+    let again: alcove_types::guest::MachineCredentials = serde_json::from_slice(&bench.guest_secrets()).unwrap();
     assert_eq!((again.identity_key, again.door), (seen.identity_key, seen.door));
+}
+
+#[tokio::test]
+async fn a_disk_that_grew_while_the_machine_ran_leaves_its_saved_state_good() {
+    let (bench, provider) = started().await;
+    let more = bench.spec.setup.disk_bytes + (64 << 20);
+    provider.grow_disk(more).await.unwrap();
+    provider.suspend().await.unwrap();
+    let mut spec = bench.spec.clone();
+    spec.setup.disk_bytes = more;
+    // Whether or not the new size was noted before the supervisor died.
+    for spec in [&bench.spec, &spec] {
+        assert!(matches!(provider.state(spec, &bench.image).await.unwrap(), Some(Validity::Usable(_))));
+    }
+    let larger = provider.grow_disk(more + (64 << 20)).await;
+    assert!(matches!(larger, Err(MachineError::WrongState { .. })), "the saved memory knows the disk as it is");
+    provider.resume(&spec, &bench.image).await.unwrap();
+    assert_eq!(provider.observe().await.unwrap().disk.unwrap().total, more);
+}
+
+#[tokio::test]
+async fn a_start_that_fails_leaves_no_secrets_behind_either() {
+    let bench = Bench::standin();
+    let provider = bench.provider();
+    provider.prepare(&bench.spec, &bench.image).await.unwrap();
+    bench.script("die-at-cont\n");
+    assert!(provider.start(&bench.spec, &bench.image, StartOptions::default()).await.is_err());
+    assert!(!bench.layout.credentials_blob().exists());
 }

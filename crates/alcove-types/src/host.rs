@@ -27,6 +27,9 @@ pub struct HostFacts {
     pub qemu: Option<String>,
     /// Where secrets are kept: `keychain`, or `file` where no keychain runs.
     pub secrets: String,
+    /// Why there: `keychain_runs`, `next_start` (they move into the keychain when the machine is next started), `forced`
+    /// (`ALCOVE_SECRETS=file`), `no_keychain`, `keychain_locked`, `keychain_slow` or `keychain_failed`.
+    pub secrets_why: String,
 }
 
 /// Outcome of a check.

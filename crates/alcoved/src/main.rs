@@ -24,6 +24,7 @@ use alcove_machine::{
     layout::{Home, InstanceName, Layout},
     lock::FileLock,
     qemu::{QemuOptions, QemuProvider},
+    secrets::Vault,
 };
 use alcove_types::{ApiError, ErrorCode};
 use clap::Parser;
@@ -101,6 +102,7 @@ async fn run(arguments: Arguments) -> Result<(), ApiError> {
     })?;
     let mut image_folders = arguments.images;
     image_folders.push(PathBuf::from("/usr/share/alcove/images"));
+    Vault::of_session().install();
     let config = Config {
         instance: arguments.instance,
         image_folders,
@@ -115,8 +117,8 @@ async fn run(arguments: Arguments) -> Result<(), ApiError> {
     let ending = CancellationToken::new();
     let app = state::App {
         supervisor: supervisor.clone(),
-        sessions: Arc::new(access::Sessions::new()),
-        replays: Arc::default(),
+        sessions: Arc::new(access::Sessions::open(&layout.sessions_json())),
+        replays: Arc::new(replay::Replays::open(&layout.requests())),
         identity: Arc::default(),
         port,
         ending: ending.clone(),

@@ -35,6 +35,7 @@ const TESTS: &[&str] = &[
     "xauth",
     "dbus",
     "dbus-x11",
+    "gnome-keyring",
     "at-spi2-core",
     "chromium",
     "rpm",

@@ -112,6 +112,8 @@ impl Place {
             ("XDG_DATA_HOME".into(), self.home().join(".local/share").into()),
             ("XDG_CACHE_HOME".into(), self.home().join(".cache").into()),
             ("LANG".into(), "C.UTF-8".into()),
+            // A test never touches the keychain of whoever runs it.
+            ("ALCOVE_SECRETS".into(), "file".into()),
         ];
         if self.real.is_none() {
             set.push(("XDG_RUNTIME_DIR".into(), root.join("run").into()));

@@ -91,6 +91,8 @@ impl World {
             .env("ALCOVE_HOME", &self.home)
             .env("ALCOVE_INSTANCE", "test")
             .env("ALCOVE_LOG", "info")
+            // A test never touches the keychain of whoever runs it.
+            .env("ALCOVE_SECRETS", "file")
             .stdin(Stdio::null());
         for (name, value) in &self.environment {
             command.env(name, value);

@@ -59,6 +59,7 @@ export const host = {
   data_folder: '/home/ada/.local/share/alcove',
   qemu: '10.0.3',
   secrets: 'keychain',
+  secrets_why: 'keychain_runs',
 };
 
 const STEPS = [

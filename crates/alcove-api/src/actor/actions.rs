@@ -96,6 +96,7 @@ impl Actor {
         self.shared.change(|view| {
             view.acceleration = Some(started.acceleration);
             view.link.clone_from(&link);
+            view.drop_condition(super::keys::CONDITION);
         });
         self.watch = Some(Watch::begin(
             self.shared.provider.clone(),
@@ -281,6 +282,7 @@ impl Actor {
             | Done::Killed(Err(trouble))
             | Done::Ended(Err(trouble))
             | Done::Continued(Err(trouble)) => self.give_up(trouble),
+            Done::DiskGrown(size, grown) => self.disk_grown(size, grown),
             Done::Exclusive(task, result) => self.exclusive_done(&task, result),
         }
     }

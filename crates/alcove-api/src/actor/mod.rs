@@ -2,8 +2,10 @@
 //! sees again. Requests only change what is wanted.
 
 mod actions;
+mod disk;
 mod exclusive;
 mod hearing;
+mod keys;
 
 use std::{
     collections::VecDeque,
@@ -45,6 +47,8 @@ pub(crate) enum Command {
     Kill { task: String },
     /// Something that needs the machine for itself.
     Exclusive { work: Exclusive, task: String },
+    /// Something that the reconciler reads has changed.
+    LookAgain,
     /// Stop reconciling, leaving the machine as it is; answered when it is done.
     Leave { done: oneshot::Sender<()> },
 }
@@ -75,6 +79,7 @@ enum Done {
     Killed(Result<(), Trouble>),
     Ended(Result<(), Trouble>),
     Continued(Result<(), Trouble>),
+    DiskGrown(u64, Result<Box<MachineSpec>, ApiError>),
     Exclusive(String, Result<(), ApiError>),
 }
 
@@ -130,6 +135,7 @@ pub(crate) struct Actor {
     /// When a boot that is not ready by then is called failed.
     ready_by: Option<Instant>,
     last_usage: Option<(Instant, u64)>,
+    disk: disk::Growth,
 }
 
 /// Between two looks at a machine that rests.
@@ -165,6 +171,7 @@ impl Actor {
             ready: false,
             ready_by: None,
             last_usage: None,
+            disk: disk::Growth::default(),
         }
     }
 
@@ -282,7 +289,7 @@ impl Actor {
         if was_on && !is_on && self.watch.is_some() {
             self.machine_is_gone(None);
         }
-        if is_on && self.watch.is_none() {
+        if is_on && self.watch.is_none() && keys::can_be_read(&self.shared).await {
             self.adopt();
         }
     }
@@ -346,6 +353,7 @@ impl Actor {
                 if self.restart && !self.is_on() {
                     self.restart = false;
                 }
+                self.action = self.grow_disk();
             }
             Next::Boot => self.action = Some(self.boot()),
             Next::Resume => self.action = Some(self.resume()),
@@ -468,7 +476,7 @@ impl Actor {
                 self.action = Some(self.kill());
             }
             Command::Exclusive { work, task } => self.queue.push_back((work, task)),
-            Command::Leave { .. } => {}
+            Command::LookAgain | Command::Leave { .. } => {}
         }
     }
 

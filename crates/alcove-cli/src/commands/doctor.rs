@@ -1,5 +1,6 @@
 //! `alcove doctor`: with the supervisor's help when it runs, without it otherwise.
 
+use alcove_machine::secrets::Vault;
 use alcove_types::{
     ErrorCode,
     host::{CheckStatus, DoctorReport},
@@ -15,7 +16,10 @@ pub(crate) async fn run(context: &Context<'_>) -> Result<(), Failure> {
     let report = match context.connect().await {
         Ok(client) => client.doctor().await?,
         Err(e) if e.code == ErrorCode::SupervisorUnreachable => {
-            DoctorReport { checks: alcove_host::checks(context.layout()?.home().data()) }
+            let layout = context.layout()?;
+            let mut checks = alcove_host::checks(layout.home().data());
+            checks.push(alcove_host::secrets_check(&Vault::of_session().kept(&layout)));
+            DoctorReport { checks }
         }
         Err(e) => return Err(e.into()),
     };

@@ -118,7 +118,7 @@ impl QemuProvider {
         liveness::holder(&self.layout.pidfile())
     }
 
-    fn must_be_off(&self) -> Result<()> {
+    pub(crate) fn must_be_off(&self) -> Result<()> {
         match self.alive()? {
             None => Ok(()),
             Some(_) => Err(run::already_on()),
@@ -166,7 +166,7 @@ impl QemuProvider {
         let _lock = self.lock()?;
         let installed = self.installed().await?;
         image.verify(crate::image::Check::Quick)?;
-        Credentials::ensure(&self.layout)?;
+        Credentials::prepare(&self.layout).await?;
         let chosen = self.chosen().map_err(files::keep_damaged)?;
         let data = self.layout.data_disk();
         if !data.exists() {
@@ -398,6 +398,7 @@ impl Provider for QemuProvider {
         self.detached(|this| async move {
             let _lock = this.lock()?;
             this.must_be_off()?;
+            Credentials::forget(&this.layout).await;
             run::destroy(&this.layout)
         })
         .await

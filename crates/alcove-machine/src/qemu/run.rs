@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Layout, MachineError, MachineSpec, Result,
-    credentials::Credentials,
+    credentials::{self, Credentials},
     files,
     image::Image,
     provider::{Standstill, StartOptions, Started, Suspended},
@@ -39,7 +39,7 @@ pub(crate) async fn cold(
     let began = Instant::now();
     let plan = provider.plan(spec, image).await?;
     let layout = &provider.layout;
-    let credentials = Credentials::load(layout)?.ok_or_else(|| MachineError::FileCorrupt {
+    let credentials = Credentials::for_start(layout).await?.ok_or_else(|| MachineError::FileCorrupt {
         path: layout.credentials(),
         reason: "the machine's keys are missing".into(),
         kept: None,
@@ -70,8 +70,12 @@ pub(crate) async fn resume(provider: &QemuProvider, spec: &MachineSpec, image: &
     };
     let format = Format::parse(&facts.format)
         .ok_or_else(|| MachineError::StateInvalid(Reason::Corrupt(format!("unknown format {:?}", facts.format))))?;
-    // The blob is only read again when the guest restarts by itself; it must be there all the same.
-    if let Some(credentials) = Credentials::load(&provider.layout)? {
+    // The blob is only looked at again when the guest restarts by itself; QEMU wants it all the same.
+    let credentials = Credentials::for_start(&provider.layout).await.map_err(|e| match e {
+        MachineError::KeysLost => MachineError::StateInvalid(Reason::KeysLost),
+        other => other,
+    })?;
+    if let Some(credentials) = credentials {
         credentials.write_blob(&provider.layout, spec)?;
     }
     let source = suspend::Source::open(&state, format);
@@ -138,7 +142,11 @@ async fn spawn(
     cold: Option<&StartOptions>,
 ) -> Result<(Process, Arc<Qmp>)> {
     let layout = &provider.layout;
+    let _blob = RemoveBlob(layout);
     let paths = Paths::of(layout, image);
+    // Asked again: reading the keys may have taken a while, in which a QEMU that an earlier supervisor had spawned came
+    // up. Without its sockets it could not be reached any more.
+    provider.must_be_off()?;
     process::rotate(&layout.serial_log());
     // A socket file that a dead QEMU has left behind would be taken for the new one's.
     for socket in [&paths.qmp, &paths.qmp_diag, &paths.agent, &paths.console] {
@@ -209,6 +217,17 @@ async fn died(process: &Process, message: &str, error: MachineError) -> MachineE
             MachineError::HypervisorFailed { message: format!("{message}: {inner}"), last_words: process.words() }
         }
         other => other,
+    }
+}
+
+/// Removes the guest's secrets from the disk, however the start went.
+struct RemoveBlob<'a>(&'a Layout);
+
+impl Drop for RemoveBlob<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = credentials::remove_blob(self.0) {
+            tracing::warn!(%error, "the guest's secrets are left in the runtime folder");
+        }
     }
 }
 
@@ -397,10 +416,15 @@ pub(crate) fn destroy(layout: &Layout) -> Result<()> {
     if layout.machine().exists() {
         files::sync_parent(&layout.machine_json())?;
     }
-    for socket in
-        [layout.qmp_sock(), layout.qmp_diag_sock(), layout.qga_sock(), layout.console_sock(), layout.pidfile()]
-    {
-        files::remove_if_there(&socket)?;
+    for file in [
+        layout.qmp_sock(),
+        layout.qmp_diag_sock(),
+        layout.qga_sock(),
+        layout.console_sock(),
+        layout.pidfile(),
+        layout.credentials_blob(),
+    ] {
+        files::remove_if_there(&file)?;
     }
     Ok(())
 }

@@ -4,7 +4,9 @@ use std::{fs, path::Path};
 
 use super::{disk, provider::QemuOptions, version};
 use crate::{
-    Layout, MachineError, MachineSpec, Result, files, liveness,
+    Layout, MachineError, MachineSpec, Result,
+    credentials::Credentials,
+    files, liveness,
     state::{DiskMark, Reason, StateFolder},
 };
 
@@ -28,9 +30,14 @@ pub(crate) async fn adopt(from: &Path, to: &Layout, options: &QemuOptions) -> Re
 
     let secrets = from.join("credentials");
     for entry in fs::read_dir(&secrets).map_err(|e| MachineError::io("can't read", &secrets, e))?.flatten() {
+        // The original's entry in the keychain stays the original's.
+        if !Credentials::belongs_to_copies(&entry.file_name()) {
+            continue;
+        }
         let content = fs::read(entry.path()).map_err(|e| MachineError::io("can't read", entry.path(), e))?;
         files::write_private(&to.credentials().join(entry.file_name()), &content)?;
     }
+    Credentials::copy_keys(&secrets, &to.credentials()).await?;
     for name in FILES {
         let content = fs::read(from.join(name)).map_err(|e| MachineError::io("can't read", from.join(name), e))?;
         files::write_private(&to.machine().join(name), &content)?;

@@ -68,6 +68,11 @@ impl Bench {
         fs::write(self.dir.path().join("bin/script"), words).unwrap();
     }
 
+    /// What the stand-in read of the guest's secrets when it started.
+    pub fn guest_secrets(&self) -> Vec<u8> {
+        fs::read(self.dir.path().join("bin/fw_cfg")).unwrap()
+    }
+
     /// The last count that the guest wrote to its console.
     pub fn ticks(&self) -> u64 {
         let log = fs::read(self.layout.serial_log()).unwrap_or_default();

@@ -38,12 +38,12 @@ pub(super) async fn proposal(State(app): State<App>) -> Json<MachineProposal> {
     Json(app.supervisor.proposal())
 }
 
-pub(super) async fn host(State(app): State<App>) -> Json<HostFacts> {
-    Json(app.supervisor.host())
+pub(super) async fn host(State(app): State<App>) -> Answer<Json<HostFacts>> {
+    Ok(Json(app.supervisor.host().await?))
 }
 
-pub(super) async fn doctor(State(app): State<App>) -> Json<DoctorReport> {
-    Json(app.supervisor.doctor())
+pub(super) async fn doctor(State(app): State<App>) -> Answer<Json<DoctorReport>> {
+    Ok(Json(app.supervisor.doctor().await?))
 }
 
 pub(super) async fn boot(State(app): State<App>) -> Answer<Json<BootReport>> {

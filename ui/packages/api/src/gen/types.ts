@@ -529,7 +529,12 @@ qemu: string | null,
 /**
  * Where secrets are kept: `keychain`, or `file` where no keychain runs.
  */
-secrets: string, };
+secrets: string, 
+/**
+ * Why there: `keychain_runs`, `next_start` (they move into the keychain when the machine is next started), `forced`
+ * (`ALCOVE_SECRETS=file`), `no_keychain`, `keychain_locked`, `keychain_slow` or `keychain_failed`.
+ */
+secrets_why: string, };
 
 /**
  * One file of an image.
