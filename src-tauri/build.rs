@@ -2,11 +2,12 @@
 
 /// Naming the commands here makes each of them need a permission: only the window that a capability names can call them,
 /// and no page from elsewhere can.
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 10] = [
     "connection",
     "start_supervisor",
     "open_desktop",
     "open_external",
+    "choose_folder",
     "notify",
     "autostart_get",
     "autostart_set",

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use alcove_types::{ApiError, ErrorCode};
-use tauri::{AppHandle, State};
+use tauri::{AppHandle, Manager, State};
 use tauri_plugin_autostart::ManagerExt;
+use tauri_plugin_dialog::DialogExt;
 use tokio::time::timeout;
 
 use crate::{
@@ -47,6 +48,20 @@ pub(crate) async fn open_desktop(app: AppHandle) -> Result<(), ApiError> {
 #[tauri::command]
 pub(crate) async fn open_external(app: AppHandle, url: String) -> Result<(), ApiError> {
     windows::open_external(&app, &url)
+}
+
+/// Lets the person choose a folder; nothing but its path goes to the pages.
+#[tauri::command]
+pub(crate) async fn choose_folder(app: AppHandle, title: String) -> Result<Option<String>, ApiError> {
+    let mut dialog = app.dialog().file().set_title(title.chars().take(NOTICE_CHARS).collect::<String>());
+    if let Some(window) = app.get_webview_window(windows::MAIN) {
+        dialog = dialog.set_parent(&window);
+    }
+    let (chosen, answer) = tokio::sync::oneshot::channel();
+    // Who asked may be gone by the time that the dialog is closed.
+    dialog.pick_folder(move |folder| drop(chosen.send(folder)));
+    let folder = answer.await.ok().flatten().and_then(|folder| folder.into_path().ok());
+    Ok(folder.and_then(|path| path.to_str().map(str::to_owned)))
 }
 
 /// Shows a notification.

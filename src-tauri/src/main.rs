@@ -68,6 +68,7 @@ fn run(args: Args) -> anyhow::Result<()> {
             commands::start_supervisor,
             commands::open_desktop,
             commands::open_external,
+            commands::choose_folder,
             commands::notify,
             commands::autostart_get,
             commands::autostart_set,

@@ -185,6 +185,7 @@ mod tests {
             state,
             message: "Saving memory.".into(),
             progress: None,
+            transfer: None,
             cancellable: false,
             created: String::new(),
             ended: None,

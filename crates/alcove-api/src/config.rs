@@ -13,6 +13,8 @@ pub struct Config {
     pub instance: String,
     /// Further folders in which images may lie.
     pub image_folders: Vec<PathBuf>,
+    /// Where the package says that its image is brought from (`image-source.json`); it need not be there.
+    pub image_source: PathBuf,
     /// A boot that takes longer is called failed.
     pub boot_deadline: Duration,
 }

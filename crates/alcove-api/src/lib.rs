@@ -10,6 +10,7 @@ mod config;
 mod desired;
 pub mod durable;
 pub mod events;
+mod images;
 pub mod link;
 pub mod operations;
 mod reconcile;

@@ -12,7 +12,7 @@ use std::{
 use alcove_types::{
     ApiError, ErrorCode,
     event::Event,
-    task::{Task, TaskState},
+    task::{Task, TaskState, Transfer},
 };
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -80,11 +80,13 @@ impl Tasks {
                 task.state = TaskState::Failed;
                 task.cancellable = false;
                 task.ended = Some(clock::now());
-                task.error = Some(ApiError::new(
-                    ErrorCode::Internal,
-                    "The supervisor ended before this was done.",
-                    "The machine goes on towards what was asked for; look at its page.",
-                ));
+                let hint = if task.kind == crate::images::FETCH {
+                    "What was brought is kept: ask again, and it goes on where it stopped."
+                } else {
+                    "The machine goes on towards what was asked for; look at its page."
+                };
+                task.error =
+                    Some(ApiError::new(ErrorCode::Internal, "The supervisor ended before this was done.", hint));
             }
             state.insert(
                 task.id.clone(),
@@ -110,6 +112,7 @@ impl Tasks {
             state: TaskState::Queued,
             message: String::new(),
             progress: None,
+            transfer: None,
             cancellable,
             created: clock::now(),
             ended: None,
@@ -133,14 +136,28 @@ impl Tasks {
 
     /// Says what the task does now.
     pub fn progress(&self, id: &str, message: &str, progress: Option<f64>) {
+        self.running(id, message, progress, None);
+    }
+
+    /// Says how far what the task brings has come.
+    pub fn transfer(&self, id: &str, message: &str, transfer: Transfer) {
+        #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 52 bits")]
+        let share = (transfer.total_bytes > 0).then(|| transfer.bytes as f64 / transfer.total_bytes as f64);
+        self.running(id, message, share, Some(transfer));
+    }
+
+    fn running(&self, id: &str, message: &str, progress: Option<f64>, transfer: Option<Transfer>) {
         let mut state = self.lock();
         let Some(entry) = state.get_mut(id).filter(|e| !e.task.state.ended()) else { return };
-        if entry.task.state == TaskState::Running && entry.task.message == message && entry.task.progress == progress {
+        let task = &mut entry.task;
+        let same = task.message == message && task.progress == progress && task.transfer == transfer;
+        if task.state == TaskState::Running && same {
             return;
         }
-        entry.task.state = TaskState::Running;
-        message.clone_into(&mut entry.task.message);
-        entry.task.progress = progress;
+        task.state = TaskState::Running;
+        message.clone_into(&mut task.message);
+        task.progress = progress;
+        task.transfer = transfer;
         let task = entry.task.clone();
         drop(state);
         self.events.publish(Event::Task(task));

@@ -65,7 +65,12 @@ async fn a_guest_that_can_not_grow_yet_is_asked_again() {
     // The next supervisor sees that the guest has not got what the disk has.
     *world.guest.broken.lock().unwrap() = false;
     world.supervisor.leave().await;
-    let config = Config { instance: "test".into(), image_folders: Vec::new(), boot_deadline: Duration::from_secs(60) };
+    let config = Config {
+        instance: "test".into(),
+        image_folders: Vec::new(),
+        image_source: "/nonexistent".into(),
+        boot_deadline: Duration::from_secs(60),
+    };
     let next = Supervisor::begin(config, world.layout.clone(), world.provider.clone()).unwrap();
     world.until("it is noted", |w| w.noted() == 32 * GIB).await;
     assert_eq!((world.grown(), world.guest.grown()), (vec![32 * GIB], 2));

@@ -153,7 +153,15 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<SnapshotCommand>,
     },
+    /// Show, bring and remove guest images
+    Image {
+        #[command(subcommand)]
+        command: Option<ImageCommand>,
+    },
     /// Run kubectl against the machine's cluster
+    ///
+    /// Takes the kubectl that ALCOVE_KUBECTL names, the one beside this command, the one of the machine's image, or one
+    /// on PATH.
     Kubectl {
         /// What kubectl gets
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
@@ -309,5 +317,30 @@ pub(crate) enum SnapshotCommand {
         name: String,
         #[command(flatten)]
         waiting: Waiting,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImageCommand {
+    /// List the images of this computer, newest first
+    List,
+    /// Bring an image from a folder or an address
+    ///
+    /// What was brought before a break, a cancel or a crash is not brought again. A newer image goes on trial at the
+    /// machine's next start, and is kept when the machine comes up with it.
+    Fetch {
+        /// A folder, or an address that begins with https:// or http://, which holds manifest.json; the package's own
+        /// source when left out
+        source: Option<String>,
+        /// What manifest.json must have as its SHA-256
+        #[arg(long, value_name = "HEX")]
+        sha256: Option<String>,
+        #[command(flatten)]
+        waiting: Waiting,
+    },
+    /// Delete an image that no machine needs, or what is here of an unfinished one
+    Remove {
+        /// Its version
+        version: String,
     },
 }

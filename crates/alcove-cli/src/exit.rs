@@ -19,7 +19,7 @@ pub(crate) const TABLE: &[(i32, &str)] = &[
     (USAGE, "The command or a value in it is not understood."),
     (REFUSED, "Refused: the present state does not allow it, it does not exist, or it is not permitted."),
     (TIMEOUT, "It did not happen before the deadline (--timeout). What was begun goes on."),
-    (UNREACHABLE, "The supervisor, the machine or the cluster does not answer."),
+    (UNREACHABLE, "The supervisor, the machine, the cluster or an image's source does not answer."),
     (CANCELLED, "It was cancelled, or replaced by a newer request."),
     (HOST, "This computer lacks something: QEMU, the guest image, disk space, a capability."),
     (DETACHED, "Interrupted (Ctrl-C). What was begun goes on."),
@@ -51,9 +51,10 @@ pub(crate) const fn code_of(code: ErrorCode) -> i32 {
         | ErrorCode::WrongState
         | ErrorCode::MachineNotRunning => REFUSED,
         ErrorCode::Timeout => TIMEOUT,
-        ErrorCode::SupervisorUnreachable | ErrorCode::GuestUnreachable | ErrorCode::KubernetesUnreachable => {
-            UNREACHABLE
-        }
+        ErrorCode::SupervisorUnreachable
+        | ErrorCode::GuestUnreachable
+        | ErrorCode::KubernetesUnreachable
+        | ErrorCode::SourceUnreachable => UNREACHABLE,
         ErrorCode::Cancelled => CANCELLED,
         ErrorCode::HypervisorMissing | ErrorCode::ImageInvalid | ErrorCode::DiskFull | ErrorCode::Unsupported => HOST,
         ErrorCode::HypervisorFailed

@@ -65,7 +65,7 @@ impl<'a> Follower<'a> {
         // The machine as it was before is no answer to what was begun.
         self.machine = self.client.machine().await?;
         loop {
-            progress.task(&task.message);
+            progress.task(&words::task(&task));
             if let Some(result) = judge(&task, &self.machine, goal) {
                 drop(progress);
                 return result.map(|()| task).map_err(Failure::from);
@@ -153,7 +153,7 @@ fn late(task: &Task, machine: &Machine, goal: Goal, waiting: Waiting) -> ApiErro
     let condition = find(&machine.conditions, "PlatformReady").filter(|c| !c.message.is_empty());
     let waits = match (goal, task.state.ended(), condition) {
         (Goal::Desktop, true, Some(condition)) => condition.message.clone(),
-        _ => task.message.clone(),
+        _ => words::task(task),
     };
     let waits = if waits.is_empty() { String::new() } else { format!(" ({})", waits.trim_end_matches('.')) };
     ApiError::new(

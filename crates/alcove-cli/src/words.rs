@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use alcove_types::machine::{Acceleration, Desired, Phase};
+use alcove_types::{
+    machine::{Acceleration, Desired, Phase},
+    task::Task,
+};
 use jiff::Timestamp;
 
 /// Reads a size such as `4GiB`, `512M` or a number of bytes. `G` and `GiB` mean the same here: memory comes in those.
@@ -118,8 +121,28 @@ pub(crate) fn step(name: &str) -> &str {
         "platform" => "Web desktop",
         "restore" => "Saved memory",
         "clock" => "Clock",
+        "image_manifest" => "Image: what it holds",
+        "image_look" => "Image: what is here already",
+        "image_place" => "Image: putting it in place",
         other => other,
     }
+}
+
+/// What a task does now: its step by name, and how far what it brings has come.
+pub(crate) fn task(task: &Task) -> String {
+    let message = match task.message.strip_prefix("step:") {
+        Some(name) => step(name).to_owned(),
+        None => plain(task.message.strip_prefix("file:").unwrap_or(&task.message)),
+    };
+    let Some(transfer) = &task.transfer else { return message };
+    let mut text = format!("{message}: {} of {}", size(transfer.bytes), size(transfer.total_bytes));
+    if let Some(speed) = transfer.bytes_per_second {
+        text.push_str(&format!(", {}/s", size(speed)));
+    }
+    if let Some(left) = transfer.seconds_left {
+        text.push_str(&format!(", {} left", duration(Duration::from_secs(left))));
+    }
+    text
 }
 
 /// Text from elsewhere, safe for a terminal: control characters could move the cursor or change its title.

@@ -18,7 +18,7 @@ mod text;
 pub use client::{Client, Outcome};
 pub use events::EventStream;
 pub use sse::{SseMessage, SseParser};
-pub use start::{Endpoint, find_executable};
+pub use start::{Endpoint, find_beside, find_executable, find_on_path};
 pub use terminal::{Terminal, TerminalInput, TerminalMessage, TerminalOutput};
 pub use text::TextStream;
 

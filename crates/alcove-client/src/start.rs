@@ -171,13 +171,26 @@ fn failed(what: &str, words: &Path) -> ApiError {
 /// themselves), then on `PATH`.
 #[must_use]
 pub fn find_executable(name: &str) -> Option<PathBuf> {
-    let beside = std::env::current_exe().ok().and_then(|exe| exe.canonicalize().ok());
-    let own = beside.as_deref().and_then(Path::parent).map(PathBuf::from);
-    let packaged = own.as_deref().and_then(Path::parent).map(|prefix| prefix.join("lib/alcove"));
+    find_beside(name).or_else(|| find_on_path(name))
+}
+
+/// Finds an executable beside this one or in `../lib/alcove`.
+#[must_use]
+pub fn find_beside(name: &str) -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?.canonicalize().ok()?.parent().map(PathBuf::from)?;
+    let packaged = own.parent().map(|prefix| prefix.join("lib/alcove"));
+    first_of([own].into_iter().chain(packaged), name)
+}
+
+/// Finds an executable on `PATH`.
+#[must_use]
+pub fn find_on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    own.into_iter()
-        .chain(packaged)
-        .chain(std::env::split_paths(&path).filter(|folder| folder.is_absolute()))
+    first_of(std::env::split_paths(&path).filter(|folder| folder.is_absolute()), name)
+}
+
+fn first_of(folders: impl Iterator<Item = PathBuf>, name: &str) -> Option<PathBuf> {
+    folders
         .map(|folder| folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
         .find(|candidate| is_executable(candidate))
 }

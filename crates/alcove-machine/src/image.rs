@@ -1,8 +1,7 @@
-//! Guest images on the host: finding, checking, installing.
+//! Guest images on the host: finding, checking, putting in place and deleting.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +11,16 @@ use crate::{Layout, MachineError, Result, files};
 
 /// The files that an image must have, beside its manifest.
 pub const FILES: [&str; 3] = ["vmlinuz", "initrd", "root.erofs"];
-const MANIFEST: &str = "manifest.json";
+/// The manifest's name.
+pub const MANIFEST: &str = "manifest.json";
+/// A file that an image may have: kubectl of its own Kubernetes' version, for the host.
+pub const KUBECTL: &str = "kubectl";
+/// The largest manifest that is read.
+pub const LARGEST_MANIFEST: u64 = 4 << 20;
+/// The most files that an image may have.
+const MOST_FILES: usize = 16;
+/// In front of the name of what is about to be deleted.
+const ASIDE: &str = ".replaced-";
 
 /// A guest image.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,27 +66,18 @@ impl Image {
 
     fn read(folder: PathBuf) -> Result<Self> {
         let path = folder.join(MANIFEST);
-        let manifest: ImageManifest = match files::read_versioned(&path, MANIFEST_SCHEMA) {
-            Ok(Some(manifest)) => manifest,
-            Ok(None) => return Err(invalid(format!("there is no guest image in {}", folder.display()))),
-            Err(MachineError::FileCorrupt { reason, .. }) => {
-                return Err(invalid(format!(
-                    "the manifest of the guest image in {} is damaged: {reason}",
-                    folder.display()
-                )));
+        let text = match fs::metadata(&path) {
+            Ok(meta) if meta.len() > LARGEST_MANIFEST => {
+                return Err(invalid(format!("{} is too large for a manifest", path.display())));
             }
-            Err(other) => return Err(other),
+            Ok(_) => fs::read(&path).map_err(|e| MachineError::io("can't read", &path, e))?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(invalid(format!("there is no guest image in {}", folder.display())));
+            }
+            Err(e) => return Err(MachineError::io("can't read", &path, e)),
         };
-        let image = Self { manifest, folder };
-        if !is_version(&image.manifest.version) {
-            return Err(invalid(format!("the guest image in {} has no usable version", image.folder.display())));
-        }
-        for name in FILES {
-            if !image.manifest.files.iter().any(|f| f.name == name) {
-                return Err(invalid(format!("the guest image {} lacks {name}", image.manifest.version)));
-            }
-        }
-        Ok(image)
+        let manifest = read_manifest(&text, &path)?;
+        Ok(Self { manifest, folder })
     }
 
     /// The image's version.
@@ -101,6 +100,16 @@ impl Image {
         self.folder.join("root.erofs")
     }
 
+    /// kubectl of the image's own Kubernetes, where it has one.
+    pub fn kubectl(&self) -> Option<PathBuf> {
+        self.manifest.files.iter().any(|f| f.name == KUBECTL).then(|| self.folder.join(KUBECTL))
+    }
+
+    /// Bytes of the image's files.
+    pub fn bytes(&self) -> u64 {
+        bytes(&self.manifest)
+    }
+
     /// SHA-256 of the kernel, as the manifest has it.
     pub fn kernel_sha256(&self) -> &str {
         self.manifest.files.iter().find(|f| f.name == "vmlinuz").map_or("", |f| &f.sha256)
@@ -108,21 +117,8 @@ impl Image {
 
     /// Checks that the files are what the manifest says.
     pub fn verify(&self, check: Check) -> Result<()> {
-        if self.manifest.architecture != std::env::consts::ARCH {
-            return Err(MachineError::ImageInvalid {
-                message: format!(
-                    "the guest image {} is for {}, this computer is {}",
-                    self.manifest.version,
-                    self.manifest.architecture,
-                    std::env::consts::ARCH
-                ),
-                hint: "Get the image for this computer's processor.".into(),
-            });
-        }
+        for_this_computer(&self.manifest)?;
         for file in &self.manifest.files {
-            if !is_version(&file.name) {
-                return Err(invalid(format!("the guest image {} names a file {:?}", self.manifest.version, file.name)));
-            }
             let path = self.folder.join(&file.name);
             let damaged = |why: String| invalid(format!("the guest image's file {} {why}", path.display()));
             let length = match fs::metadata(&path) {
@@ -144,8 +140,71 @@ impl Image {
 fn invalid(message: String) -> MachineError {
     MachineError::ImageInvalid {
         message,
-        hint: "Build the image again with `cargo xtask image`, or install it again from its file.".into(),
+        hint: "Bring the image again with `alcove image fetch`, or build it with `cargo xtask image`.".into(),
     }
+}
+
+/// Bytes of the files that a manifest names.
+pub fn bytes(manifest: &ImageManifest) -> u64 {
+    manifest.files.iter().fold(0, |sum, file| sum.saturating_add(file.bytes))
+}
+
+/// Reads a manifest, which may come from anywhere: its version and the names of its files end up in paths, so they are
+/// held against what those may be. `place` is what errors call it.
+///
+/// # Errors
+/// `ImageInvalid` when it is not a manifest, `TooNew` when a newer version wrote it.
+pub fn read_manifest(text: &[u8], place: &Path) -> Result<ImageManifest> {
+    let damaged = |why: String| invalid(format!("{} is not the manifest of a guest image: {why}", place.display()));
+    let value: serde_json::Value = serde_json::from_slice(text).map_err(|e| damaged(e.to_string()))?;
+    match value.get("schema").and_then(serde_json::Value::as_u64) {
+        Some(found) if found > u64::from(MANIFEST_SCHEMA) => {
+            return Err(MachineError::TooNew { path: place.into(), found, known: MANIFEST_SCHEMA });
+        }
+        Some(_) => {}
+        None => return Err(damaged("it has no schema number".into())),
+    }
+    let manifest: ImageManifest = serde_json::from_value(value).map_err(|e| damaged(e.to_string()))?;
+    if !is_version(&manifest.version) {
+        return Err(damaged("it has no usable version".into()));
+    }
+    if manifest.files.len() > MOST_FILES {
+        return Err(damaged(format!("it names more than {MOST_FILES} files")));
+    }
+    for (nth, file) in manifest.files.iter().enumerate() {
+        // The endings belong to what is being brought.
+        let ours = file.name == MANIFEST || file.name.ends_with(".part") || file.name.ends_with(".tag");
+        let plain = is_version(&file.name) && !ours;
+        if !plain || manifest.files[..nth].iter().any(|f| f.name == file.name) {
+            return Err(damaged(format!("it names a file {:?}", file.name)));
+        }
+        if file.sha256.len() != 64 || !file.sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(damaged(format!("it has no SHA-256 of {}", file.name)));
+        }
+    }
+    match FILES.iter().find(|name| !manifest.files.iter().any(|f| f.name == **name)) {
+        Some(name) => Err(damaged(format!("it lacks {name}"))),
+        None => Ok(manifest),
+    }
+}
+
+/// Refuses an image for another processor.
+///
+/// # Errors
+/// `ImageInvalid`, with which one it is for.
+pub fn for_this_computer(manifest: &ImageManifest) -> Result<()> {
+    if manifest.architecture == std::env::consts::ARCH {
+        return Ok(());
+    }
+    Err(MachineError::ImageInvalid {
+        message: format!(
+            "the guest image {} is for {}, this computer is {}",
+            manifest.version,
+            manifest.architecture,
+            std::env::consts::ARCH
+        ),
+        hint: "Get the image for this computer's processor.".into(),
+    })
 }
 
 impl Images {
@@ -205,86 +264,54 @@ impl Images {
     }
 }
 
-/// Installs an image from a folder or a `.tar` file into the data folder, after checking every byte. `progress` is told
-/// bytes done and bytes in all.
-pub fn install(layout: &Layout, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Image> {
+/// Puts an image whose every byte was checked already into the data folder under its version: `staged` is a folder
+/// inside [`crate::Home::images`]. An image of that version that is there is replaced; one that a machine runs from
+/// stays readable to it.
+///
+/// # Errors
+/// When the folder does not hold what its manifest names, or can't be moved.
+pub fn publish(layout: &Layout, staged: &Path) -> Result<Image> {
     let images = layout.home().images();
-    fs::create_dir_all(&images).map_err(|e| MachineError::io("can't make", &images, e))?;
-    let staging = tempfile::Builder::new()
-        .prefix(".install-")
-        .tempdir_in(&images)
-        .map_err(|e| MachineError::io("can't write in", &images, e))?;
-    let is_folder = fs::metadata(from).map_err(|e| MachineError::io("can't read", from, e))?.is_dir();
-    if is_folder {
-        copy_folder(from, staging.path(), progress)?;
-    } else {
-        unpack(from, staging.path(), progress)?;
-    }
-    let image = Image::read(staging.path().to_path_buf())?;
-    image.verify(Check::Full)?;
+    let image = Image::open(staged)?;
     for file in image.manifest.files.iter().map(|f| f.name.as_str()).chain([MANIFEST]) {
-        files::sync_file(&staging.path().join(file))?;
+        files::sync_file(&staged.join(file))?;
     }
+    files::sync_file(staged)?;
     let target = images.join(image.version());
     if target.exists() {
-        if let Ok(there) = Image::open(&target)
-            && there.verify(Check::Full).is_ok()
-        {
-            return Ok(there);
-        }
-        let old = tempfile::Builder::new()
-            .prefix(".replaced-")
-            .tempdir_in(&images)
-            .map_err(|e| MachineError::io("can't write in", &images, e))?;
-        fs::rename(&target, old.path().join("image")).map_err(|e| MachineError::io("can't replace", &target, e))?;
+        set_aside(&images, &target)?;
     }
-    let staged = staging.keep();
-    fs::rename(&staged, &target).map_err(|e| {
-        let _ = fs::remove_dir_all(&staged);
-        MachineError::io("can't make", &target, e)
-    })?;
+    fs::rename(staged, &target).map_err(|e| MachineError::io("can't make", &target, e))?;
     files::sync_parent(&target)?;
     Image::open(target)
 }
 
-fn copy_folder(from: &Path, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
-    let image = Image::open(from)?;
-    let total = image.manifest.files.iter().map(|f| f.bytes).sum();
-    let mut done = 0;
-    for name in image.manifest.files.iter().map(|f| f.name.as_str()).chain([MANIFEST]) {
-        let target = to.join(name);
-        done += fs::copy(from.join(name), &target).map_err(|e| MachineError::io("can't write", &target, e))?;
-        progress(done.min(total), total);
-    }
-    Ok(())
+/// Deletes an image's folder: at once out of sight, then for good. What a killed deletion leaves has a dot in front of
+/// its name and is swept up by [`sweep`].
+///
+/// # Errors
+/// When it can't be moved or deleted.
+pub fn delete(images: &Path, folder: &Path) -> Result<()> {
+    set_aside(images, folder)?;
+    files::sync_parent(folder)
 }
 
-/// Unpacks the files of an image from a tar file. The tar is not trusted: only plain files with plain names are taken,
-/// from the top or from one folder.
-fn unpack(from: &Path, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
-    let bad = |why: String| invalid(format!("{} is not a guest image: {why}", from.display()));
-    let file = File::open(from).map_err(|e| MachineError::io("can't read", from, e))?;
-    let total = file.metadata().map(|m| m.len()).unwrap_or(0);
-    let mut archive = tar::Archive::new(io::BufReader::with_capacity(1 << 20, file));
-    let mut done = 0;
-    for entry in archive.entries().map_err(|e| bad(e.to_string()))? {
-        let mut entry = entry.map_err(|e| bad(e.to_string()))?;
-        if entry.header().entry_type() != tar::EntryType::Regular {
-            continue;
+fn set_aside(images: &Path, folder: &Path) -> Result<()> {
+    let aside = tempfile::Builder::new()
+        .prefix(ASIDE)
+        .tempdir_in(images)
+        .map_err(|e| MachineError::io("can't write in", images, e))?;
+    fs::rename(folder, aside.path().join("image")).map_err(|e| MachineError::io("can't replace", folder, e))?;
+    // The folder's end deletes what is in it.
+    aside.close().map_err(|e| MachineError::io("can't delete", folder, e))
+}
+
+/// Deletes what earlier deletions could not finish.
+pub fn sweep(images: &Path) {
+    for entry in fs::read_dir(images).into_iter().flatten().flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(ASIDE.as_bytes()) {
+            // It is tried again the next time.
+            let _ = fs::remove_dir_all(entry.path());
         }
-        let name = entry.path().ok().and_then(|p| p.file_name().map(|n| n.to_string_lossy().into_owned()));
-        let Some(name) = name.filter(|n| is_version(n)) else {
-            return Err(bad("it holds a file with an unusual name".into()));
-        };
-        let target = to.join(&name);
-        let mut out = File::create_new(&target).map_err(|e| MachineError::io("can't write", &target, e))?;
-        done += io::copy(&mut entry, &mut out).map_err(|e| match e.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                MachineError::DiskFull { path: target.clone() }
-            }
-            _ => bad(e.to_string()),
-        })?;
-        progress(done.min(total), total);
     }
-    Ok(())
 }

@@ -1,7 +1,8 @@
 //! Where everything lies on the host. This is a documented contract, file by file; other programs may rely on it.
 //!
 //! ```text
-//! data     ~/.local/share/alcove/   images/<version>/{manifest.json,vmlinuz,initrd,root.erofs}
+//! data     ~/.local/share/alcove/   images/<version>/{manifest.json,vmlinuz,initrd,root.erofs[,kubectl]}
+//!                                   images/.bring-<hash>/ (an image that is being brought)
 //!                                   probe.json
 //!                                   machines/<instance>/{machine.json,qemu.json,data.qcow2,boot.jsonl,
 //!                                     operations.jsonl,sessions.json,credentials/,state/,snapshots/,logs/,tasks/,

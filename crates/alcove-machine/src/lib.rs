@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod error;
 mod files;
 pub mod image;
+pub mod kubectl;
 pub mod layout;
 pub mod liveness;
 pub mod lock;

@@ -46,6 +46,8 @@ pub enum ErrorCode {
     HypervisorMissing,
     /// QEMU refused to start or died.
     HypervisorFailed,
+    /// Where something is brought from does not answer.
+    SourceUnreachable,
     /// There is no guest image, or it is damaged.
     ImageInvalid,
     /// A suspended state can't be used.

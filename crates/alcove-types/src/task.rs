@@ -31,6 +31,9 @@ pub struct Task {
     pub message: String,
     /// 0 to 1 where it can be told.
     pub progress: Option<f64>,
+    /// What has been brought, for a task that brings something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<Transfer>,
     /// Whether it can be cancelled now.
     pub cancellable: bool,
     /// When it was asked for, RFC 3339.
@@ -39,6 +42,19 @@ pub struct Task {
     pub ended: Option<String>,
     /// Why it failed.
     pub error: Option<ApiError>,
+}
+
+/// How far something that is brought has come.
+#[derive(Copy, Eq)]
+pub struct Transfer {
+    /// Bytes that are here.
+    pub bytes: u64,
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// Bytes a second, over the last seconds; absent before that can be told.
+    pub bytes_per_second: Option<u64>,
+    /// Seconds until the last byte, at this speed.
+    pub seconds_left: Option<u64>,
 }
 
 /// All tasks, newest first.

@@ -41,6 +41,7 @@ pub(crate) fn status(code: ErrorCode) -> StatusCode {
         | ErrorCode::MachineNotRunning
         | ErrorCode::GuestUnreachable
         | ErrorCode::KubernetesUnreachable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::SourceUnreachable => StatusCode::BAD_GATEWAY,
         ErrorCode::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
         ErrorCode::Unsupported => StatusCode::NOT_IMPLEMENTED,
         ErrorCode::HypervisorMissing

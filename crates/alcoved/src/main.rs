@@ -42,6 +42,9 @@ struct Arguments {
     /// A further folder in which guest images may lie.
     #[arg(long)]
     images: Vec<PathBuf>,
+    /// Where the package says that its guest image is brought from.
+    #[arg(long, env = "ALCOVE_IMAGE_SOURCE", default_value = "/usr/share/alcove/image-source.json", hide = true)]
+    image_source: PathBuf,
     /// Seconds after which a boot is called failed.
     #[arg(long, env = "ALCOVE_BOOT_DEADLINE", default_value_t = 900, hide = true)]
     boot_deadline: u64,
@@ -106,6 +109,7 @@ async fn run(arguments: Arguments) -> Result<(), ApiError> {
     let config = Config {
         instance: arguments.instance,
         image_folders,
+        image_source: arguments.image_source,
         boot_deadline: Duration::from_secs(arguments.boot_deadline),
     };
     let provider = Arc::new(QemuProvider::new(layout.clone(), QemuOptions::default()));

@@ -1,8 +1,8 @@
 //! The API's description, made from the wire types.
 
 use alcove_types::{
-    ApiError, boot::BootReport, cluster, host, machine, operation::OperationList, session, settings::SettingsView,
-    status::Status, task,
+    ApiError, boot::BootReport, cluster, host, image, machine, operation::OperationList, session,
+    settings::SettingsView, status::Status, task,
 };
 use axum::Json;
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
@@ -84,6 +84,7 @@ fn operations(s: &mut SchemaGenerator) -> Vec<Operation> {
         all.push(Operation { path, method, summary, request, status, response });
     };
     let task = Some(schema::<task::Task>(s));
+    let fetched = task.clone();
     add("get", "/version", "Versions of the parts", None, "200", Some(schema::<session::VersionInfo>(s)));
     add("get", "/openapi.json", "This document", None, "200", None);
     add("get", "/status", "The whole state in one small document", None, "200", Some(schema::<Status>(s)));
@@ -120,6 +121,10 @@ fn operations(s: &mut SchemaGenerator) -> Vec<Operation> {
     add("post", "/machine/snapshots", "Keep a copy", Some(schema::<machine::SnapshotRequest>(s)), "202", task.clone());
     add("delete", "/machine/snapshots/{name}", "Delete a copy", None, "202", task.clone());
     add("post", "/machine/snapshots/{name}/restore", "Put a copy in the machine's place", None, "202", task);
+    let images = Some(schema::<image::ImageList>(s));
+    add("get", "/images", "Guest images of this computer", None, "200", images.clone());
+    add("post", "/images/fetch", "Bring a guest image", Some(schema::<image::ImageFetch>(s)), "202", fetched);
+    add("delete", "/images/{version}", "Delete a guest image", None, "200", images);
     add("get", "/host", "Facts about this host", None, "200", Some(schema::<host::HostFacts>(s)));
     add("get", "/doctor", "Checks of this host", None, "200", Some(schema::<host::DoctorReport>(s)));
     add("get", "/settings", "Settings", None, "200", Some(schema::<SettingsView>(s)));

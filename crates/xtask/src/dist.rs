@@ -22,7 +22,7 @@ use crate::product;
 
 /// Options of `cargo xtask dist`.
 #[derive(Debug, Clone, clap::Args)]
-pub struct DistArgs {
+pub(crate) struct DistArgs {
     /// Where the packages go.
     #[arg(long, value_name = "FOLDER", default_value = "target/dist")]
     pub out: PathBuf,
@@ -38,8 +38,7 @@ pub struct DistArgs {
     /// Use the binaries in this folder instead of building them.
     #[arg(long, value_name = "FOLDER")]
     pub binaries: Option<PathBuf>,
-    /// The kubectl that the packages carry; without it, the one that the Kubernetes build made when the image goes in,
-    /// and none when it does not.
+    /// A kubectl that the packages carry beside the supervisor; without it, `alcove kubectl` takes the image's own.
     #[arg(long, value_name = "FILE")]
     pub kubectl: Option<PathBuf>,
     /// Install the .deb in a clean Debian 13 afterwards, start what it brought, and purge it again.
@@ -59,20 +58,15 @@ struct Release {
 ///
 /// # Errors
 /// When something can't be built, found or written.
-pub fn run(args: &DistArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: &DistArgs) -> anyhow::Result<()> {
     let root = product::repository()?;
     let release = Release { version: env!("CARGO_PKG_VERSION").to_owned(), epoch: source_date(&root)? };
     let folder = match &args.binaries {
         Some(folder) => folder.clone(),
         None => binaries::build(&root, &release)?,
     };
-    // kubectl alone is larger than all the rest: it comes with the image, and the small packages leave it out.
-    let kubectl = match (&args.kubectl, &args.with_image) {
-        (Some(file), _) => Some(file.clone()),
-        (None, Some(_)) => Some(crate::image::kubectl(&root)?),
-        (None, None) => None,
-    };
-    let made = binaries::collect(&folder, kubectl.as_deref())?;
+    // kubectl alone is larger than all the rest: it comes with the image.
+    let made = binaries::collect(&folder, args.kubectl.as_deref())?;
     let written = tempfile::tempdir().context("can't make a folder for the manual pages")?;
     binaries::write_documents(&made, written.path())?;
     let inputs = Inputs {

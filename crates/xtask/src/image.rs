@@ -26,12 +26,12 @@ use std::{
 
 use anyhow::{Context, Result};
 
-pub use kubernetes::Choice;
-pub use tools::{Progress, TerminalProgress};
+pub(crate) use kubernetes::Choice;
+pub(crate) use tools::{Progress, TerminalProgress};
 
 /// What to build.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub(crate) struct Options {
     /// Which Kubernetes goes into the image.
     pub kubernetes: Choice,
     /// The official K3s release, given as a file.
@@ -46,7 +46,7 @@ pub struct Options {
 ///
 /// # Errors
 /// When Kubernetes can't be built.
-pub fn kubectl(repository: &Path) -> Result<PathBuf> {
+pub(crate) fn kubectl(repository: &Path) -> Result<PathBuf> {
     kubernetes::kubectl(&cache::Cache::open()?, repository, &mut TerminalProgress::new())
 }
 
@@ -55,7 +55,7 @@ pub fn kubectl(repository: &Path) -> Result<PathBuf> {
 ///
 /// # Errors
 /// With what was being done when a stage fails, and the last lines of the program that failed.
-pub fn build(repository: &Path, options: &Options, progress: &mut dyn Progress) -> Result<PathBuf> {
+pub(crate) fn build(repository: &Path, options: &Options, progress: &mut dyn Progress) -> Result<PathBuf> {
     let started = Instant::now();
     let cache = cache::Cache::open()?;
     let recipe = recipe::Recipe::read(repository)?;
@@ -72,6 +72,8 @@ pub fn build(repository: &Path, options: &Options, progress: &mut dyn Progress) 
         .text(&binaries.key)
         .text(&containers.key)
         .text(&recipe.key)
+        // What lies beside the root: images from before had no kubectl for the host.
+        .text(manifest::KUBECTL)
         .finish();
     let images = options.out.clone().unwrap_or_else(|| cache.folder("images"));
     let folder = images.join(&version);
@@ -106,6 +108,12 @@ pub fn build(repository: &Path, options: &Options, progress: &mut dyn Progress) 
     erofs::make(&base, &tar, &work.path().join("root.erofs"))?;
     std::fs::remove_file(&tar)?;
 
+    if let Some(ours) = &kubernetes.ours {
+        let to = work.path().join(manifest::KUBECTL);
+        std::fs::copy(ours.join("kubectl"), &to).context("the Kubernetes build made no kubectl")?;
+        std::fs::set_permissions(&to, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    }
+
     progress.step("manifest");
     manifest::write(work.path(), &version, &kernel.release, &parts)?;
     cache::publish(work, &folder)?;
@@ -113,55 +121,14 @@ pub fn build(repository: &Path, options: &Options, progress: &mut dyn Progress) 
     Ok(folder)
 }
 
-/// The command `cargo xtask image [--kubernetes k3s|modules|none|auto] [--k3s FILE] [--out DIR] [--refresh]`.
-///
-/// # Errors
-/// For arguments that make no sense, and when the build fails.
-pub fn command(repository: &Path, arguments: &[String]) -> Result<PathBuf> {
-    let options = parse(arguments)?;
-    build(repository, &options, &mut TerminalProgress::new())
-}
-
-fn parse(arguments: &[String]) -> Result<Options> {
-    let mut options = Options::default();
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        let (name, attached) = match argument.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (argument.as_str(), None),
-        };
-        let mut value =
-            || attached.clone().or_else(|| rest.next().cloned()).with_context(|| format!("{name} needs a value"));
-        match name {
-            "--kubernetes" => options.kubernetes = value()?.parse()?,
-            "--k3s" => options.k3s = Some(PathBuf::from(value()?)),
-            "--out" => options.out = Some(PathBuf::from(value()?)),
-            "--refresh" => options.refresh = true,
-            _ => anyhow::bail!(
-                "cargo xtask image knows --kubernetes k3s|modules|none|auto, --k3s FILE, --out DIR and --refresh, not {argument}"
-            ),
-        }
-    }
-    Ok(options)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn arguments(line: &str) -> Vec<String> {
-        line.split_ascii_whitespace().map(str::to_owned).collect()
-    }
-
     #[test]
-    fn arguments_are_read_in_both_forms() {
-        let options = parse(&arguments("--kubernetes modules --out=/images --refresh")).unwrap();
-        assert_eq!(options.kubernetes, Choice::Modules);
-        assert_eq!(options.out, Some(PathBuf::from("/images")));
-        assert!(options.refresh);
-        assert_eq!(parse(&[]).unwrap().kubernetes, Choice::Auto);
-        assert!(parse(&arguments("--kubernetes docker")).is_err());
-        assert!(parse(&arguments("--k3s")).is_err());
-        assert!(parse(&arguments("--what")).is_err());
+    fn a_kubernetes_that_does_not_exist_is_refused() {
+        assert_eq!("modules".parse::<Choice>().unwrap(), Choice::Modules);
+        assert_eq!("k3s".parse::<Choice>().unwrap(), Choice::K3s);
+        assert!("docker".parse::<Choice>().is_err());
     }
 }

@@ -52,11 +52,39 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Result<Command> {
 
 /// Where cargo's artefacts lie.
 pub(crate) fn target() -> Result<PathBuf> {
-    match env::var_os("CARGO_TARGET_DIR") {
-        Some(chosen) => Ok(PathBuf::from(chosen)),
-        None => Ok(cache()?.join("cargo")),
+    if let Some(chosen) = env::var_os("CARGO_TARGET_DIR") {
+        return Ok(PathBuf::from(chosen));
     }
+    let folder = cache()?.join("cargo");
+    claim(&folder, &repository()?)?;
+    Ok(folder)
 }
+
+/// Makes the artefacts this clone's own. Cargo tells crates of a workspace apart by their path inside it and by the age
+/// of their files, so what another clone has built would pass for ours: our crates are then built anew, and all that
+/// they stand on stays.
+fn claim(folder: &Path, root: &Path) -> Result<()> {
+    let mark = folder.join("clone");
+    let ours = root.as_os_str().as_encoded_bytes();
+    if fs::read(&mark).is_ok_and(|theirs| theirs == ours) {
+        return Ok(());
+    }
+    // Profiles lie in the folder itself, or in that of what they are compiled for.
+    let inside = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    for profile in inside(folder).flat_map(|at| inside(&at).chain([at.clone()]).collect::<Vec<_>>()) {
+        for made in inside(&profile.join(".fingerprint")) {
+            let name = made.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if OUR_CRATES.iter().any(|ours| name.starts_with(ours)) {
+                fs::remove_dir_all(made)?;
+            }
+        }
+    }
+    fs::create_dir_all(folder)?;
+    fs::write(&mark, ours).with_context(|| format!("{} can't be written", mark.display()))
+}
+
+/// How the names of our crates begin.
+const OUR_CRATES: [&str; 3] = ["alcove", "platformd-", "xtask-"];
 
 /// Builds the user interface, or finds it in the cache. Its pages are embedded into the binaries.
 pub(crate) fn interface(root: &Path, steps: &mut Steps) -> Result<()> {
@@ -174,4 +202,31 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_clone_has_built_is_built_anew_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = |name: &str| folder.path().join("debug/.fingerprint").join(name);
+        let guests = folder.path().join("x86_64-unknown-linux-gnu/release/.fingerprint/alcove-guest-0123");
+        let make = || {
+            for name in ["alcove-api-0123", "platformd-0123", "serde-0123"] {
+                fs::create_dir_all(made(name)).unwrap();
+            }
+            fs::create_dir_all(&guests).unwrap();
+        };
+        make();
+        claim(folder.path(), Path::new("/here")).unwrap();
+        assert!(!made("alcove-api-0123").exists() && !made("platformd-0123").exists() && made("serde-0123").exists());
+        assert!(!guests.exists());
+        make();
+        claim(folder.path(), Path::new("/here")).unwrap();
+        assert!(made("alcove-api-0123").exists(), "its own work was thrown away");
+        claim(folder.path(), Path::new("/there")).unwrap();
+        assert!(!made("alcove-api-0123").exists());
+    }
 }

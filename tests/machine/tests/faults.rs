@@ -179,13 +179,11 @@ fn every_step(asked: Asked) -> Result<()> {
     for killed in [Killed::Supervisor, Killed::SupervisorMachineHangs, Killed::Machine] {
         for step in asked.steps() {
             let case = Case { asked, step, killed };
-            let began = std::time::Instant::now();
             if let Err(error) = run(&mut world, &case).with_context(|| case.to_string()) {
                 broken.push(format!("{error:#}"));
                 // The next case deserves a machine of its own.
                 world = World::standin(asked.word())?;
             }
-            eprintln!("{case}: {} ms", began.elapsed().as_millis());
         }
     }
     ensure!(broken.is_empty(), "{}", broken.join("\n\n"));

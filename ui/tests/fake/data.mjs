@@ -522,3 +522,45 @@ export const me = (long) => ({
   version: '0.1.0',
   kubernetes_version: 'v1.34.1',
 });
+
+const MANIFEST = (version, created) => ({
+  schema: 1,
+  version,
+  created,
+  architecture: 'x86_64',
+  kernel_version: '6.12.48+deb13-amd64',
+  cmdline: 'console=ttyS0',
+  kubernetes: { distribution: 'modules', version: 'v1.34.1+alcove' },
+  guest_version: '0.1.0',
+  files: [
+    { name: 'vmlinuz', bytes: 12 * MIB, sha256: 'a'.repeat(64) },
+    { name: 'initrd', bytes: 4 * MIB, sha256: 'b'.repeat(64) },
+    { name: 'root.erofs', bytes: 271 * MIB, sha256: 'c'.repeat(64) },
+  ],
+  packages: Array.from({ length: 148 }, (_, at) => ({
+    name: at === 0 ? 'bash' : `lib-${['net', 'disk', 'text', 'time'][at % 4]}-${at}`,
+    version: `${at}.2-1+deb13u${at % 3}`,
+  })),
+  containers: ['registry.alcove/gateway:1', 'registry.alcove/pause:3.10'],
+});
+
+export const IMAGE_BYTES = 287 * MIB;
+export const IMAGE = '4be1c93a77d0';
+
+/** An image as the list shows it. */
+export const image = (version, role, created = '2026-09-01T08:30:00Z') => ({
+  manifest: MANIFEST(version, created),
+  folder: `/home/ada/.local/share/alcove/images/${version}`,
+  bytes: IMAGE_BYTES,
+  role,
+  own: true,
+  used_by: role === 'active' ? ['default'] : [],
+});
+
+/** What a package says about where its image comes from. */
+export const imageSource = {
+  schema: 1,
+  from: `https://images.example/alcove/${IMAGE}/`,
+  manifest_sha256: 'd'.repeat(64),
+  manifest: MANIFEST(IMAGE, '2026-09-01T08:30:00Z'),
+};

@@ -6,6 +6,7 @@ import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { WebSocketServer } from 'ws';
 import * as data from './data.mjs';
+import { fakeImages, imagesOf } from './images.mjs';
 
 const apps = fileURLToPath(new URL('../../apps/', import.meta.url));
 const TYPES = {
@@ -20,7 +21,7 @@ const CSP =
 
 /**
  * @typedef {'absent' | 'blocked' | 'booting' | 'slow' | 'bootfail' | 'running' | 'trouble' | 'failed' | 'suspended'
- *   | 'suspending' | 'stopping' | 'stopped' | 'refused' | 'dead' | 'many' | 'empty' | 'long'} Scenario
+ *   | 'suspending' | 'stopping' | 'stopped' | 'noimage' | 'nosource' | 'refused' | 'dead' | 'many' | 'empty' | 'long'} Scenario
  */
 
 /** Starts the stand-in. `app` says which pages it serves.
@@ -45,6 +46,8 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
   const phases = {
     absent: 'absent',
     blocked: 'absent',
+    noimage: 'absent',
+    nosource: 'absent',
     booting: 'starting',
     slow: 'starting',
     bootfail: 'starting',
@@ -86,6 +89,7 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
                 ? null
                 : data.boot(data.BOOT_MS),
     bootAt: Date.now(),
+    ...imagesOf(scenario, phases[scenario] === 'absent'),
     /** Makes each call fail with this error. */
     refuse: scenario === 'refused',
     down: scenario === 'dead',
@@ -257,6 +261,8 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
       }),
   };
 
+  const images = fakeImages({ state, send, later, nextId: () => `t${(taskId += 1)}` });
+
   const wrong = (code, status, message, hint) => ({ status, body: { code, message, hint } });
 
   function logLines(source) {
@@ -294,6 +300,8 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
       const one = state.tasks.find(({ id }) => id === single);
       return one ? { body: one } : wrong('not_found', 404, 'There is no such task', '');
     }
+    const ofImages = images.answer(method, path, body);
+    if (ofImages) return ofImages;
     switch (`${method} ${path}`) {
       case 'GET /version':
         return { body: { alcove: '0.1.0', api: 'v1', instance, pid: 4711 } };
@@ -511,6 +519,7 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     log: (line) => {
       for (const log of logs) log.write(`${line}\n`);
     },
+    endFetch: () => images.endFetch(),
     /** Ends every event stream, as when the supervisor starts anew. */
     cutStreams: () => {
       for (const stream of streams) stream.end();

@@ -8,6 +8,7 @@ withBrowser();
 const PAGES: [string, Scenario, string, ((page: Page) => Promise<void>)?][] = [
   ['wizard', 'absent', ''],
   ['wizard, host can’t', 'blocked', ''],
+  ['wizard without an image', 'noimage', ''],
   ['boot', 'booting', '#/home'],
   ['slow boot', 'slow', '#/home'],
   ['failing boot', 'bootfail', '#/home'],

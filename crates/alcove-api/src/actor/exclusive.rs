@@ -1,7 +1,11 @@
 //! Work that needs the machine for itself.
 
 use alcove_machine::{MachineError, image::Images, layout::InstanceName, provider::Power, spec::MachineSpec};
-use alcove_types::{ApiError, ErrorCode, guest::Account, machine::Desired};
+use alcove_types::{
+    ApiError, ErrorCode,
+    guest::Account,
+    machine::{Desired, Phase},
+};
 
 use super::{Action, Actor, Done, Exclusive, absent};
 use crate::desired::Wanted;
@@ -64,7 +68,15 @@ impl Actor {
             }
         }
         match (had, self.spec.is_some()) {
-            (false, true) => self.want(self.wanted.desired),
+            (false, true) => {
+                // Who waits for this task starts the machine next, and must find it.
+                let setup = self.spec.as_ref().map(|s| s.setup.clone());
+                self.shared.change(|view| {
+                    view.setup = setup;
+                    view.set_phase(Phase::Stopped);
+                });
+                self.want(self.wanted.desired);
+            }
             (true, false) => {
                 self.gone();
                 self.given_up = false;
@@ -97,7 +109,7 @@ fn no_image(folder: &std::path::Path) -> ApiError {
         ErrorCode::ImageInvalid,
         "There is no guest image on this computer.",
         format!(
-            "Install the package that holds it, or put an image into {}; from the source, `cargo xtask image` builds one.",
+            "Bring one with `alcove image fetch`, from a folder or an address, or put one into {}; from the source, `cargo xtask image` builds one.",
             folder.display()
         ),
     )

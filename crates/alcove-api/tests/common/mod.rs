@@ -274,8 +274,12 @@ impl World {
             events: broadcast::channel(8).0,
             grown: Mutex::default(),
         });
-        let config =
-            Config { instance: "test".into(), image_folders: Vec::new(), boot_deadline: Duration::from_secs(60) };
+        let config = Config {
+            instance: "test".into(),
+            image_folders: Vec::new(),
+            image_source: "/nonexistent".into(),
+            boot_deadline: Duration::from_secs(60),
+        };
         let supervisor = Supervisor::begin(config, layout.clone(), provider.clone()).unwrap();
         Self { _dir: dir, layout, provider, guest, on, supervisor }
     }

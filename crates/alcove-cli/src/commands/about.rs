@@ -18,6 +18,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("ALCOVE_HOME", "A folder that holds everything, instead of the usual places."),
     ("ALCOVE_IMAGES", "A further folder in which guest images are looked for."),
     ("ALCOVE_SECRETS", "Where the supervisor keeps the machine's keys: auto (the keychain, where one runs) or file."),
+    ("ALCOVE_KUBECTL", "The kubectl that `alcove kubectl` runs."),
     ("ALCOVE_QEMU", "The QEMU executable to use."),
     ("ALCOVE_LOG", "How much the supervisor logs, such as debug."),
     ("NO_COLOR", "When set, nothing is coloured."),

@@ -2,6 +2,7 @@
 
 mod about;
 mod doctor;
+mod images;
 mod kubectl;
 mod logs;
 mod open;
@@ -89,6 +90,7 @@ pub(crate) async fn run(arguments: &Arguments, output: &Output) -> Result<(), Fa
         Command::Task { command } => tasks::run(context, command.as_ref()).await,
         Command::Operations { limit, before } => tasks::operations(context, *limit, *before).await,
         Command::Snapshot { command } => snapshots::run(context, command.as_ref()).await,
+        Command::Image { command } => images::run(context, command.as_ref()).await,
         Command::Kubectl { arguments } => kubectl::run(context, arguments).await,
         Command::Setup { memory, cpus, disk, waiting } => {
             setup::run(context, setup::Wishes { memory: *memory, cpus: *cpus, disk: *disk }, *waiting).await

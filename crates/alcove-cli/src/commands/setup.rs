@@ -7,7 +7,7 @@ use alcove_types::{
     machine::{MachineProposal, MachineSetup},
 };
 
-use super::Context;
+use super::{Context, images};
 use crate::{
     args::Waiting,
     exit::{Failure, usage},
@@ -53,6 +53,7 @@ pub(crate) async fn make(
         let error = ApiError::new(ErrorCode::Unsupported, check.message.clone(), check.hint.clone());
         return Err(error.into());
     }
+    images::bring_first(context, client, waiting).await?;
     context.output.note(&format!("Making a machine in {} with {}.", proposal.folder, describe(&setup)));
     let follower = Follower::open(client, context.output).await?;
     let outcome = client.begin("/api/v1/machine", &setup).await?;

@@ -14,7 +14,7 @@ use crate::{
     exit::Failure,
     follow::{Follower, Goal},
     output::table,
-    words::{ago, plain},
+    words::{self, ago, plain},
 };
 
 pub(crate) async fn run(context: &Context<'_>, command: Option<&TaskCommand>) -> Result<(), Failure> {
@@ -59,13 +59,13 @@ const fn state(state: TaskState) -> &'static str {
 }
 
 fn row(task: &Task, now: Timestamp) -> Vec<String> {
-    let said = task.error.as_ref().map_or(&task.message, |e| &e.message);
+    let said = task.error.as_ref().map_or_else(|| words::task(task), |e| plain(&e.message));
     vec![
         task.id.clone(),
         task.kind.clone(),
         state(task.state).to_owned(),
         format!("{} ago", ago(&task.created, now)),
-        plain(said),
+        said,
     ]
 }
 
@@ -74,7 +74,7 @@ fn show(task: &Task) -> String {
         ("id", task.id.clone()),
         ("what", task.kind.clone()),
         ("state", state(task.state).to_owned()),
-        ("message", plain(&task.message)),
+        ("message", words::task(task)),
         ("created", task.created.clone()),
     ];
     if let Some(progress) = task.progress {

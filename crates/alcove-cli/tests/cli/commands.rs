@@ -125,6 +125,7 @@ async fn every_error_has_its_exit_code_and_the_same_words() {
         ("timeout", 4),
         ("guest_unreachable", 5),
         ("kubernetes_unreachable", 5),
+        ("source_unreachable", 5),
         ("cancelled", 6),
         ("hypervisor_missing", 7),
         ("image_invalid", 7),
@@ -330,7 +331,10 @@ async fn the_way_of_one_kubectl_is_closed_to_others() {
 async fn help_manual_and_completions() {
     let home = Supervisor::absent();
     let ran = home.run(&["help", "exit-codes"]).await;
-    assert!(ran.out.contains("    5  The supervisor, the machine or the cluster does not answer.\n"), "{ran:?}");
+    assert!(
+        ran.out.contains("    5  The supervisor, the machine, the cluster or an image's source does not answer.\n"),
+        "{ran:?}"
+    );
     assert!(home.run(&["help", "start"]).await.out.contains("Usage: alcove start"));
     assert!(home.run(&["help"]).await.out.contains("suspend"));
     let folder = home.home.path().join("man");

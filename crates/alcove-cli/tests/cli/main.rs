@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // a test may fail that way
 
 mod commands;
+mod images;
 mod support;
 mod terminal;
 mod waiting;

@@ -130,9 +130,8 @@ impl Terminal {
     async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let mut ready = self.master.writable().await?;
-            match ready.try_io(|master| master.get_ref().write(bytes)) {
-                Ok(written) => bytes = &bytes[written?..],
-                Err(_) => {}
+            if let Ok(written) = ready.try_io(|master| master.get_ref().write(bytes)) {
+                bytes = &bytes[written?..]
             }
         }
         Ok(())

@@ -16,3 +16,11 @@ pub(crate) mod warm;
 mod watch;
 
 pub use provider::{QemuOptions, QemuProvider};
+
+/// The copies that are kept of a machine, oldest first; for looking at other instances than one's own.
+///
+/// # Errors
+/// When their folder can't be read.
+pub fn snapshots(layout: &crate::Layout) -> crate::Result<Vec<alcove_types::machine::Snapshot>> {
+    snapshot::list(layout)
+}

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod events;
+mod images;
 mod logs;
 mod machine;
 mod session;
@@ -37,6 +38,9 @@ pub(crate) fn all(app: App) -> Router {
         .route("/machine/snapshots", get(machine::snapshots).post(machine::snapshot))
         .route("/machine/snapshots/{name}", delete(machine::delete_snapshot))
         .route("/machine/snapshots/{name}/restore", post(machine::restore))
+        .route("/images", get(images::images))
+        .route("/images/fetch", post(images::fetch))
+        .route("/images/{version}", delete(images::remove))
         .route("/host", get(machine::host))
         .route("/doctor", get(machine::doctor))
         .route("/settings", get(work::settings).patch(work::change_settings))

@@ -18,7 +18,7 @@ pub(super) struct Binaries {
     pub(super) alcove: PathBuf,
     pub(super) alcoved: PathBuf,
     pub(super) desktop: PathBuf,
-    /// Absent in the small packages; `alcove kubectl` then takes the person's own.
+    /// Mostly absent: `alcove kubectl` takes the image's own.
     pub(super) kubectl: Option<PathBuf>,
 }
 

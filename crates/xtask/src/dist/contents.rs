@@ -127,7 +127,8 @@ pub(super) fn collect(inputs: &Inputs<'_>, package: Package) -> anyhow::Result<F
 
     if let Some(folder) = inputs.image {
         for (name, path) in image(folder)? {
-            put(name, Source::File(path), 0o644);
+            let mode = if path.ends_with("kubectl") { 0o755 } else { 0o644 };
+            put(name, Source::File(path), mode);
         }
     }
     if let Some((from, manifest)) = inputs.image_source {

@@ -7,6 +7,8 @@ use std::{
     process::Command,
 };
 
+use sha2::{Digest, Sha256};
+
 use super::{
     Release, binaries,
     contents::{self, Entry, Files, Inputs, Package, Source},
@@ -58,11 +60,15 @@ fn image(folder: &Path) -> PathBuf {
     let image = folder.join("image");
     fs::create_dir_all(&image).unwrap();
     let mut listed = vec![];
-    for name in ["vmlinuz", "initrd", "root.erofs"] {
+    for name in ["vmlinuz", "initrd", "root.erofs", "kubectl"] {
         fs::write(image.join(name), name).unwrap();
         listed.push(serde_json::json!({ "name": name, "bytes": name.len(), "sha256": "00" }));
     }
-    let manifest = serde_json::json!({ "schema": 1, "version": "abc123", "files": listed });
+    let manifest = serde_json::json!({
+        "schema": 1, "version": "abc123", "created": "2026-01-01T00:00:00Z", "architecture": "x86_64",
+        "kernel_version": "6.12", "cmdline": "", "kubernetes": { "distribution": "none", "version": "" },
+        "guest_version": "0", "files": listed, "packages": [], "containers": [],
+    });
     fs::write(image.join("manifest.json"), manifest.to_string()).unwrap();
     image
 }
@@ -111,14 +117,16 @@ fn the_image_goes_in_whole_or_is_named_by_its_hashes() {
     for name in ["manifest.json", "vmlinuz", "initrd", "root.erofs"] {
         assert!(with.contains_key(&format!("/usr/share/alcove/images/abc123/{name}")), "{name}");
     }
+    assert_eq!(with["/usr/share/alcove/images/abc123/kubectl"].mode, 0o755, "the host's tool can be run in place");
 
     let manifest = image.join("manifest.json");
     let source = Some(("https://example.org/abc123/", manifest.as_path()));
     let without = files(folder.path(), Package::Deb, None, source).unwrap();
     let bytes = without["/usr/share/alcove/image-source.json"].read().unwrap();
-    let source: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-    assert_eq!(source["manifest"]["version"], "abc123");
-    assert_eq!(source["manifest_sha256"].as_str().unwrap().len(), 64);
+    // The supervisor reads it as this.
+    let source: alcove_types::image::ImageSource = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!((source.manifest.version.as_str(), source.from.as_str()), ("abc123", "https://example.org/abc123/"));
+    assert_eq!(source.manifest_sha256, hex::encode(Sha256::digest(fs::read(&manifest).unwrap())));
     assert!(!without.keys().any(|path| path.contains("/images/")));
 }
 

@@ -63,7 +63,7 @@ pub(super) fn build(repository: &Path, cache: &Cache, progress: &mut dyn Progres
 /// smallest there is.
 fn compile(repository: &Path, out: &Path, progress: &mut dyn Progress) -> Result<()> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository.join("target"), PathBuf::from);
+    let target = crate::product::target()?;
     // The same sources give the same bytes wherever they lie.
     let mut flags = format!("-C target-feature=+crt-static --remap-path-prefix={}=/alcove", repository.display());
     let home = env::var_os("CARGO_HOME")

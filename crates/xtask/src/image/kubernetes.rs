@@ -20,7 +20,7 @@ pub(super) const PACKER: &str = "ocidir";
 
 /// Which Kubernetes goes into an image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Choice {
+pub(crate) enum Choice {
     /// The official release when it is given as a file, else the same parts from their modules.
     #[default]
     Auto,

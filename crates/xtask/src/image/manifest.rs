@@ -14,11 +14,14 @@ use super::root::Parts;
 
 const NAME: &str = "manifest.json";
 const FILES: [&str; 3] = ["vmlinuz", "initrd", "root.erofs"];
+/// kubectl for the host, in images that have Kubernetes.
+pub(super) const KUBECTL: &str = "kubectl";
 
 /// Writes `manifest.json` beside the files that it names.
 pub(super) fn write(folder: &Path, version: &str, release: &str, parts: &Parts<'_>) -> Result<()> {
     let mut files = Vec::new();
-    for name in FILES {
+    let kubectl = folder.join(KUBECTL).exists().then_some(KUBECTL);
+    for name in FILES.into_iter().chain(kubectl) {
         let path = folder.join(name);
         let mut file = File::open(&path).with_context(|| format!("{} can't be read", path.display()))?;
         let mut hash = Sha256::new();

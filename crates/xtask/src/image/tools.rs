@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 const LAST_LINES: usize = 25;
 
 /// Who is told what is being done.
-pub trait Progress {
+pub(crate) trait Progress {
     /// A new step begins.
     fn step(&mut self, title: &str);
     /// Something happens within the step.
@@ -23,14 +23,14 @@ pub trait Progress {
 
 /// Tells it on standard error, with the seconds since the start.
 #[derive(Debug)]
-pub struct TerminalProgress {
+pub(crate) struct TerminalProgress {
     started: Instant,
 }
 
 impl TerminalProgress {
     /// The clock starts now.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { started: Instant::now() }
     }
 

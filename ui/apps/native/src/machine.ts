@@ -8,6 +8,7 @@ import type {
   Settings,
   Task,
   TaskState,
+  Transfer,
 } from '@alcove/api';
 import { bytes, duration, language } from '@alcove/i18n';
 import type { Step, Tone } from '@alcove/kit';
@@ -19,8 +20,25 @@ export type LogSource = (typeof LOG_SOURCES)[number];
 /** What these write lies on the host: it can be read while the machine is off. */
 export const ON_HOST: readonly LogSource[] = ['serial', 'qemu', 'alcoved'];
 
-/** What a task does now, in words: a step of the boot is told by its name. */
+/** How far something that is brought has come, in words: `120 MB of 287 MB · 12 MB a second · 14 s left`. */
+export function transferWords({
+  bytes: have,
+  total_bytes,
+  bytes_per_second,
+  seconds_left,
+}: Transfer): string {
+  return [
+    t('common.of', { used: bytes(have), total: bytes(total_bytes) }),
+    bytes_per_second === null ? '' : t('transfer.speed', { speed: bytes(bytes_per_second) }),
+    seconds_left === null ? '' : t('transfer.left', { time: duration(seconds_left) }),
+  ]
+    .filter(Boolean)
+    .join(' · ');
+}
+
+/** What a task does now, in words: a step is told by its name, what is brought by how much of it is here. */
 export function taskWords(task: Task): string {
+  if (task.transfer && task.message.startsWith('file:')) return transferWords(task.transfer);
   const step = /^step:(\w+)$/.exec(task.message)?.[1];
   return step ? maybe(`step.${step}`, step) : task.message;
 }

@@ -5,6 +5,8 @@ import type {
   DoctorReport,
   EventList,
   HostFacts,
+  ImageFetch,
+  ImageList,
   Machine,
   MachineProposal,
   MachineSetup,
@@ -162,6 +164,18 @@ export class Client {
 
   deleteSnapshot(name: string): Promise<Task> {
     return this.#call('DELETE', `/api/v1/machine/snapshots/${encodeURIComponent(name)}`);
+  }
+
+  images = () => this.get<ImageList>('/images');
+
+  /** Brings an image from a folder or an address. */
+  fetchImage(request: ImageFetch): Promise<Task> {
+    return this.#call('POST', '/api/v1/images/fetch', { ...request });
+  }
+
+  /** Deletes an image that no machine needs. */
+  removeImage(version: string): Promise<ImageList> {
+    return this.#call('DELETE', `/api/v1/images/${encodeURIComponent(version)}`);
   }
 
   /** Changes settings by a JSON merge patch. */

@@ -6,7 +6,13 @@ const nothing = () => () => undefined;
 export function browserPlatform(): Platform {
   return {
     name: 'browser',
-    capabilities: { autostart: false, quit: false, startSupervisor: false, nativeNotifications: false },
+    capabilities: {
+      autostart: false,
+      quit: false,
+      startSupervisor: false,
+      nativeNotifications: false,
+      chooseFolder: false,
+    },
     connection: () => Promise.resolve({ base: '' }),
     onConnectionChanged: nothing,
     onNavigate: nothing,
@@ -31,6 +37,7 @@ export function browserPlatform(): Platform {
     setAutostart: () => Promise.resolve(),
     quit: () => Promise.resolve(),
     startSupervisor: () => Promise.resolve(),
+    chooseFolder: () => Promise.resolve(null),
     ready: () => Promise.resolve(),
   };
 }

@@ -22,7 +22,13 @@ function follow<Payload>(event: string, listener: (payload: Payload) => void): (
 export function tauriPlatform(): Platform {
   return {
     name: 'window',
-    capabilities: { autostart: true, quit: true, startSupervisor: true, nativeNotifications: true },
+    capabilities: {
+      autostart: true,
+      quit: true,
+      startSupervisor: true,
+      nativeNotifications: true,
+      chooseFolder: true,
+    },
     connection: () => invoke<Connection>('connection'),
     onConnectionChanged: (listener) => follow<unknown>('connection-changed', () => listener()),
     onNavigate: (listener) => follow<{ path: string }>('navigate', ({ path }) => listener(path)),
@@ -33,6 +39,7 @@ export function tauriPlatform(): Platform {
     setAutostart: (enabled) => invoke('autostart_set', { enabled }),
     quit: () => invoke('quit'),
     startSupervisor: () => invoke('start_supervisor'),
+    chooseFolder: (title) => invoke<string | null>('choose_folder', { title }),
     ready: () => invoke('window_ready'),
   };
 }

@@ -9,7 +9,7 @@ export interface Connection {
 }
 
 /** What the platform can do beyond what every browser can. */
-export type Capability = 'autostart' | 'quit' | 'startSupervisor' | 'nativeNotifications';
+export type Capability = 'autostart' | 'quit' | 'startSupervisor' | 'nativeNotifications' | 'chooseFolder';
 
 /** What the pages need from what they run on. */
 export interface Platform {
@@ -37,6 +37,8 @@ export interface Platform {
   quit(): Promise<void>;
   /** Starts the supervisor when it isn't running. */
   startSupervisor(): Promise<void>;
+  /** Lets the person choose a folder of this computer; null when they chose none. `title` is what the dialog is called. */
+  chooseFolder(title: string): Promise<string | null>;
   /** Says that the page has drawn itself, so that the window can be shown without a flash. */
   ready(): Promise<void>;
 }

@@ -14,8 +14,12 @@ use std::{
     process::ExitStatus,
 };
 
-use alcove_client::find_executable;
-use alcove_types::{ApiError, ErrorCode};
+use alcove_client::{Client, find_beside, find_on_path};
+use alcove_machine::{image::Image, kubectl::kubectl};
+use alcove_types::{
+    ApiError, ErrorCode,
+    image::{ImageList, ImageRole},
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
@@ -30,13 +34,7 @@ use crate::exit::{Failure, internal};
 
 pub(crate) async fn run(context: &Context<'_>, arguments: &[String]) -> Result<(), Failure> {
     let client = context.connect_or_adopt().await?;
-    let kubectl = find_executable("kubectl").ok_or_else(|| {
-        ApiError::new(
-            ErrorCode::Unsupported,
-            "kubectl was not found",
-            "It comes with Alcove's package, in /usr/lib/alcove; any kubectl on PATH works, too.",
-        )
-    })?;
+    let kubectl = find(context, &client).await?;
     let proxy = Proxy::start(client).await?;
     let name = format!("kubectl-{}.kubeconfig", std::process::id());
     let kubeconfig = Kubeconfig::write(context.layout()?.runtime().join(name), &proxy)?;
@@ -67,6 +65,35 @@ pub(crate) async fn run(context: &Context<'_>, arguments: &[String]) -> Result<(
         0 => Ok(()),
         code => Err(Failure::Code(code)),
     }
+}
+
+/// The kubectl to run: the one that `ALCOVE_KUBECTL` names, the one beside us, the one of the machine's own image, or
+/// any on `PATH`.
+async fn find(context: &Context<'_>, client: &Client) -> Result<PathBuf, ApiError> {
+    if let Some(named) = std::env::var_os("ALCOVE_KUBECTL").filter(|v| !v.is_empty()) {
+        return Ok(named.into());
+    }
+    if let Some(beside) = find_beside("kubectl") {
+        return Ok(beside);
+    }
+    // A supervisor of an earlier version knows of no images; then the image has no kubectl either.
+    let images = client.get::<ImageList>("/api/v1/images").await.unwrap_or_default();
+    let used = images.images.into_iter().find(|i| matches!(i.role, ImageRole::Active | ImageRole::Trial));
+    if let Some(entry) = used {
+        let home = context.layout()?.home().clone();
+        let image = Image { manifest: entry.manifest, folder: entry.folder.into() };
+        let checked = tokio::task::spawn_blocking(move || kubectl(&home, &image)).await;
+        if let Some(own) = checked.map_err(|e| internal(format!("kubectl can't be checked ({e})")))?? {
+            return Ok(own);
+        }
+    }
+    find_on_path("kubectl").ok_or_else(|| {
+        ApiError::new(
+            ErrorCode::Unsupported,
+            "kubectl was not found",
+            "The machine's guest image holds none: bring one that does with `alcove image fetch`, or install kubectl.",
+        )
+    })
 }
 
 fn pass_on(child: &Child, signal: Signal) {

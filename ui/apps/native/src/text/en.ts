@@ -1,7 +1,9 @@
+import { image } from './en.image';
 import { work } from './en.work';
 
 /** English texts. Other languages have the same keys. */
 export const en = {
+  ...image,
   ...work,
   'rail.label': 'Main',
   'rail.home': 'Home',

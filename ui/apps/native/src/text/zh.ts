@@ -1,8 +1,10 @@
+import { image } from './zh.image';
 import type { en } from './en';
 import { work } from './zh.work';
 
 /** Chinese (simplified) texts. */
 export const zh: Record<keyof typeof en, string> = {
+  ...image,
   ...work,
   'rail.label': '主导航',
   'rail.home': '主页',

@@ -286,6 +286,19 @@ total: number,
 well: number, };
 
 /**
+ * A folder that should hold an image and does not.
+ */
+export type DamagedImage = { 
+/**
+ * The folder.
+ */
+folder: string, 
+/**
+ * What is wrong.
+ */
+reason: string, };
+
+/**
  * What the owner wants the machine to be.
  */
 export type Desired = "running" | "suspended" | "stopped";
@@ -345,7 +358,7 @@ kubernetes: string, };
 /**
  * The closed list of error codes.
  */
-export type ErrorCode = "bad_request" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "wrong_state" | "timeout" | "cancelled" | "supervisor_unreachable" | "machine_not_running" | "guest_unreachable" | "kubernetes_unreachable" | "hypervisor_missing" | "hypervisor_failed" | "image_invalid" | "state_invalid" | "file_corrupt" | "too_new" | "disk_full" | "unsupported" | "internal";
+export type ErrorCode = "bad_request" | "unauthenticated" | "forbidden" | "not_found" | "conflict" | "wrong_state" | "timeout" | "cancelled" | "supervisor_unreachable" | "machine_not_running" | "guest_unreachable" | "kubernetes_unreachable" | "hypervisor_missing" | "hypervisor_failed" | "source_unreachable" | "image_invalid" | "state_invalid" | "file_corrupt" | "too_new" | "disk_full" | "unsupported" | "internal";
 
 /**
  * One change, as `GET /api/v1/events` streams it: the SSE `event` is the tag, `data` this document.
@@ -537,6 +550,50 @@ secrets: string,
 secrets_why: string, };
 
 /**
+ * An image on this computer.
+ */
+export type ImageEntry = { 
+/**
+ * What it holds.
+ */
+manifest: ImageManifest, 
+/**
+ * The folder it lies in.
+ */
+folder: string, 
+/**
+ * Bytes of its files.
+ */
+bytes: number, 
+/**
+ * What it is to the machine.
+ */
+role: ImageRole, 
+/**
+ * Whether it lies among the person's own data; one that came in a package goes with the package.
+ */
+own: boolean, 
+/**
+ * Instances that need it: their machines use it, or may return to it, or a suspended copy was made with it.
+ */
+used_by: Array<string>, };
+
+/**
+ * Asks for an image to be brought.
+ */
+export type ImageFetch = { 
+/**
+ * A folder (its whole path) or an `http` or `https` address that holds `manifest.json`; the package's own source
+ * when it is left out.
+ */
+source: string | null, 
+/**
+ * What `manifest.json` must have as its SHA-256, in hexadecimal. The package's own source is always held against
+ * what the package says.
+ */
+sha256: string | null, };
+
+/**
  * One file of an image.
  */
 export type ImageFile = { 
@@ -565,6 +622,31 @@ distribution: string,
  * Its version.
  */
 version: string, };
+
+/**
+ * The images of this computer.
+ */
+export type ImageList = { 
+/**
+ * Those that can be used, newest first.
+ */
+images: Array<ImageEntry>, 
+/**
+ * Those that can't.
+ */
+damaged: Array<DamagedImage>, 
+/**
+ * Those of which a part was brought; asking for them again goes on where it stopped.
+ */
+unfinished: Array<UnfinishedImage>, 
+/**
+ * Where the package says that its image is brought from.
+ */
+source: ImageSource | null, 
+/**
+ * The task that brings one now.
+ */
+task: string | null, };
 
 /**
  * What a guest image holds, with hashes. Lies beside the image's files as `manifest.json`.
@@ -603,7 +685,7 @@ kubernetes: ImageKubernetes,
  */
 guest_version: string, 
 /**
- * The image's files: `vmlinuz`, `initrd`, `root.erofs`.
+ * The image's files: `vmlinuz`, `initrd`, `root.erofs`, and, where it was built with one, `kubectl` for the host.
  */
 files: Array<ImageFile>, 
 /**
@@ -627,6 +709,32 @@ name: string,
  * Its version.
  */
 version: string, };
+
+/**
+ * What an image is to the machine of this instance.
+ */
+export type ImageRole = "active" | "trial" | "fallback" | "next" | "refused" | "unused";
+
+/**
+ * Where a package says that its image is brought from; lies as `/usr/share/alcove/image-source.json`.
+ */
+export type ImageSource = { 
+/**
+ * Version of this structure.
+ */
+schema: number, 
+/**
+ * A folder or an address that holds `manifest.json` and the files that it names.
+ */
+from: string, 
+/**
+ * SHA-256 of `manifest.json`, in hexadecimal.
+ */
+manifest_sha256: string, 
+/**
+ * The manifest itself, so that what comes is known before it comes.
+ */
+manifest: ImageManifest, };
 
 /**
  * What Kubernetes needs from the host.
@@ -1280,6 +1388,10 @@ message: string,
  */
 progress: number | null, 
 /**
+ * What has been brought, for a task that brings something.
+ */
+transfer?: Transfer | null, 
+/**
  * Whether it can be cancelled now.
  */
 cancellable: boolean, 
@@ -1336,6 +1448,44 @@ export type TicketRequest = {
  * What the link opens.
  */
 for: Surface, };
+
+/**
+ * How far something that is brought has come.
+ */
+export type Transfer = { 
+/**
+ * Bytes that are here.
+ */
+bytes: number, 
+/**
+ * Bytes in all.
+ */
+total_bytes: number, 
+/**
+ * Bytes a second, over the last seconds; absent before that can be told.
+ */
+bytes_per_second: number | null, 
+/**
+ * Seconds until the last byte, at this speed.
+ */
+seconds_left: number | null, };
+
+/**
+ * An image of which a part was brought.
+ */
+export type UnfinishedImage = { 
+/**
+ * Its version.
+ */
+version: string, 
+/**
+ * Bytes that are here.
+ */
+bytes: number, 
+/**
+ * Bytes in all.
+ */
+total_bytes: number, };
 
 /**
  * How much of something is used.
