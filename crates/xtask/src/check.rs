@@ -31,6 +31,8 @@ pub(crate) fn run(root: &Path, quick: bool, full: bool, steps: &mut Steps) -> Re
     let ui = root.join("ui");
     product::install(root, steps)?;
     note(steps.run("user interface: tests", &mut program("npm", &ui, &["test"])));
+    let lints = ["clippy", "--workspace", "--all-targets", "--keep-going", "--", "--deny", "warnings"];
+    note(steps.run("lints", &mut cargo(root, &lints)?));
     let everything = ["--workspace", "--exclude", "alcove-machine-tests", "--exclude", "alcove-desktop-tests"];
     note(steps.run("unit tests", &mut cargo(root, &[&["test", "--no-fail-fast"][..], &everything].concat())?));
     note(generated_types(root));
