@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use alcove_door::{ClientPem, DoorError};
 use alcove_machine::{layout::Layout, provider::Provider};
 use alcove_types::{
     ApiError, Condition, ConditionStatus, condition,
@@ -25,7 +26,11 @@ pub(crate) struct Shared {
     pub(crate) tasks: Arc<Tasks>,
     pub(crate) settings: Arc<SettingsStore>,
     view: Mutex<View>,
+    door: Mutex<Option<DoorConfig>>,
 }
+
+/// How the door of these keys is spoken to.
+type DoorConfig = (ClientPem, Arc<tokio_rustls::rustls::ClientConfig>);
 
 /// The machine as it is seen.
 #[derive(Debug)]
@@ -83,7 +88,29 @@ impl Shared {
         tasks: Arc<Tasks>,
         settings: Arc<SettingsStore>,
     ) -> Self {
-        Self { config, layout, provider, events, operations, tasks, settings, view: Mutex::default() }
+        Self {
+            config,
+            layout,
+            provider,
+            events,
+            operations,
+            tasks,
+            settings,
+            view: Mutex::default(),
+            door: Mutex::default(),
+        }
+    }
+
+    /// How the door of these keys is spoken to. The same as before while the keys are: it remembers the sessions, and a
+    /// guest that was suspended and resumed remembers them too, which spares both sides most of the greeting.
+    pub(crate) fn door_config(&self, keys: ClientPem) -> Result<Arc<tokio_rustls::rustls::ClientConfig>, DoorError> {
+        let mut known = self.door.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, config)) = known.as_ref().filter(|(of, _)| *of == keys) {
+            return Ok(config.clone());
+        }
+        let config = alcove_door::client_config(&keys)?;
+        *known = Some((keys, config.clone()));
+        Ok(config)
     }
 
     /// Reads the view.

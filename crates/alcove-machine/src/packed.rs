@@ -30,6 +30,9 @@ const TAIL: u64 = 8 + 8 + 4 + 8 + 8;
 const LARGEST_INDEX: u64 = 1 << 30;
 /// More threads gain nothing: the disk or the memory's own speed is the limit.
 const THREADS: usize = 8;
+/// The disk is told to write when so many bytes wait for it; it is looked at so often.
+const AHEAD: u64 = 32 << 20;
+const PACE: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// A stretch of the memory file that holds something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +58,8 @@ impl Chunk {
     }
 }
 
-/// Packs what `memory` holds into the empty file `packed`. Blocks. Syncs nothing.
+/// Packs what `memory` holds into the empty file `packed`. Blocks. The disk writes while the processors pack; what was
+/// written last is not synced.
 ///
 /// # Errors
 /// What the file system says of either file.
@@ -65,6 +69,44 @@ pub(crate) fn pack(memory: &File, packed: &File) -> io::Result<()> {
     packed.write_all_at(MAGIC, 0)?;
     let end = AtomicU64::new(MAGIC.len() as u64);
     let done: Mutex<Vec<Chunk>> = Mutex::new(Vec::with_capacity(todo.len()));
+    let packing = AtomicBool::new(true);
+    thread::scope(|scope| {
+        // The system would begin to write when much has come together, or when it is told to sync.
+        scope.spawn(|| {
+            let mut written = 0;
+            while packing.load(Ordering::Relaxed) {
+                let now = end.load(Ordering::Relaxed);
+                // What fails here fails at the sync that counts, too.
+                if now - written >= AHEAD && packed.sync_data().is_ok() {
+                    written = now;
+                } else {
+                    thread::park_timeout(PACE);
+                }
+            }
+        });
+        let result = pack_chunks(memory, packed, &todo, &end, &done);
+        packing.store(false, Ordering::Relaxed);
+        result
+    })?;
+    let index = write_index(&done.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let at = end.into_inner();
+    packed.write_all_at(&index, at)?;
+    let mut tail = Vec::with_capacity(size(TAIL)?);
+    tail.extend(at.to_le_bytes());
+    tail.extend((index.len() as u64).to_le_bytes());
+    tail.extend(crc32fast::hash(&index).to_le_bytes());
+    tail.extend(length.to_le_bytes());
+    tail.extend(MAGIC);
+    packed.write_all_at(&tail, at + index.len() as u64)
+}
+
+fn pack_chunks(
+    memory: &File,
+    packed: &File,
+    todo: &[Vec<Piece>],
+    end: &AtomicU64,
+    done: &Mutex<Vec<Chunk>>,
+) -> io::Result<()> {
     each(todo.len(), |i, room: &mut Room| {
         let pieces = &todo[i];
         let bytes: u64 = pieces.iter().map(|p| p.bytes).sum();
@@ -87,17 +129,7 @@ pub(crate) fn pack(memory: &File, packed: &File) -> io::Result<()> {
         };
         done.lock().unwrap_or_else(PoisonError::into_inner).push(chunk);
         Ok(())
-    })?;
-    let index = write_index(&done.into_inner().unwrap_or_else(PoisonError::into_inner));
-    let at = end.into_inner();
-    packed.write_all_at(&index, at)?;
-    let mut tail = Vec::with_capacity(size(TAIL)?);
-    tail.extend(at.to_le_bytes());
-    tail.extend((index.len() as u64).to_le_bytes());
-    tail.extend(crc32fast::hash(&index).to_le_bytes());
-    tail.extend(length.to_le_bytes());
-    tail.extend(MAGIC);
-    packed.write_all_at(&tail, at + index.len() as u64)
+    })
 }
 
 /// A packed file whose index has been read and found whole.

@@ -365,5 +365,5 @@ fn choose_image(
 fn link(shared: &Shared, address: std::net::SocketAddr) -> Result<Link, MachineError> {
     let credentials = Credentials::load(&shared.layout)?
         .ok_or_else(|| MachineError::NotFound("credentials of the machine".into()))?;
-    Ok(Link::new(DoorClient::new(address, alcove_door::client_config(&credentials.door.client())?)))
+    Ok(Link::new(DoorClient::new(address, shared.door_config(credentials.door.client())?)))
 }

@@ -23,7 +23,12 @@ pub(crate) async fn start(context: &Context<'_>, rescue: bool, waiting: Waiting)
     let began = Instant::now();
     let client = context.connect_or_start().await?;
     if client.machine().await?.setup.is_none() {
-        setup::make(context, &client, setup::Wishes::default(), Waiting { no_wait: false, ..waiting }).await?;
+        let waiting = Waiting { no_wait: false, ..waiting };
+        match setup::make(context, &client, setup::Wishes::default(), waiting).await {
+            // Somebody else makes it at this moment: that one is started.
+            Err(Failure::Api(error)) if error.code == ErrorCode::Conflict => {}
+            made => drop(made?),
+        }
     }
     let follower = Follower::open(&client, context.output).await?;
     let outcome = client.begin("/api/v1/machine/start", &StartRequest { rescue }).await?;

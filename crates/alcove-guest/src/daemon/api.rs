@@ -23,7 +23,7 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::{
-    clock, disk, logs, memory, power, shell,
+    clock, disk, logs, power, shell,
     state::{Guest, StreamGuard, Words},
 };
 
@@ -166,15 +166,13 @@ fn set_clock(guest: &Guest, setting: &ClockSetting) -> Result<i64, Refusal> {
     Ok(offset)
 }
 
-/// Makes the machine's state small: what is on the disk need not be saved from memory too.
+/// Makes the disk consistent with what is in memory, so that a state which can't be used later costs nothing. Caches are
+/// left alone: freeing them now would not make the state smaller (their pages keep their content until they are used
+/// anew), and the resumed machine would have to read them again.
 async fn suspend_prepare() -> Result<StatusCode, Refusal> {
-    tokio::task::spawn_blocking(|| {
-        rustix::fs::sync();
-        memory::drop_caches()
-    })
-    .await
-    .map_err(|error| Refusal::internal("the machine can't be made ready", &error))?
-    .map_err(|error| Refusal::internal("the caches can't be dropped", &error))?;
+    tokio::task::spawn_blocking(rustix::fs::sync)
+        .await
+        .map_err(|error| Refusal::internal("the machine can't be made ready", &error))?;
     Ok(StatusCode::NO_CONTENT)
 }
 

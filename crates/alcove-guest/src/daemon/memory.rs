@@ -24,22 +24,6 @@ pub(super) fn uptime_s() -> u64 {
     text.split('.').next().and_then(|whole| whole.parse().ok()).unwrap_or(0)
 }
 
-/// Gives clean caches back to the host. Returns the pages that this freed.
-pub(super) fn drop_caches() -> std::io::Result<u64> {
-    let free = || fs::read_to_string("/proc/vmstat").map(|text| counter(&text, "nr_free_pages"));
-    let before = free()?;
-    fs::write("/proc/sys/vm/drop_caches", "1")?;
-    Ok(free()?.saturating_sub(before))
-}
-
-fn counter(vmstat: &str, name: &str) -> u64 {
-    vmstat
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .find_map(|(key, value)| (key == name).then(|| value.parse().ok())?)
-        .unwrap_or(0)
-}
-
 /// Measures the processors' use between two questions.
 #[derive(Debug, Default)]
 pub(super) struct CpuMeter {
@@ -102,10 +86,5 @@ mod tests {
         let used = meter.take("cpu 150 0 150 800 100 0 0 0 0 0\ncpu0 1\ncpu1 1\nintr 5\n");
         assert_eq!(used, CpuUse { share: 0.5, processors: 2 });
         assert_eq!(meter.take("").share, 0.0);
-    }
-
-    #[test]
-    fn counters_are_found_by_their_whole_name() {
-        assert_eq!(counter("nr_free_pages_x 1\nnr_free_pages 42\n", "nr_free_pages"), 42);
     }
 }
