@@ -156,10 +156,10 @@ fn ask(app: &AppHandle, error: &ApiError) {
 
 /// Ends the supervisor and the window; the machine goes on and is found again at the next start.
 async fn leave_running(app: AppHandle, shell: Arc<Shell>) {
-    if let Ok(client) = shell.client() {
-        if let Err(error) = end(&client, false).await {
-            tracing::warn!("the supervisor goes on as well: {error}");
-        }
+    if let Ok(client) = shell.client()
+        && let Err(error) = end(&client, false).await
+    {
+        tracing::warn!("the supervisor goes on as well: {error}");
     }
     app.exit(0);
 }

@@ -49,10 +49,16 @@ impl Watch {
             tasks.spawn(boot_events(boot_log, heard.clone()));
         }
         if let Some(link) = link {
-            if resumed {
-                tasks.spawn(after_resume(link.clone(), heard.clone()));
-            }
-            tasks.spawn(guest_events(link, heard));
+            tasks.spawn(async move {
+                // One greeting at a time: a guest that has just been resumed has little time for each, and the
+                // connection that told it the time then carries its events.
+                if resumed {
+                    tell_the_time(&link, &heard).await;
+                    tokio::join!(platform_answers(&link, &heard), guest_events(&link, &heard));
+                } else {
+                    guest_events(&link, &heard).await;
+                }
+            });
         }
         Self { _tasks: tasks }
     }
@@ -83,22 +89,24 @@ async fn boot_events(path: PathBuf, heard: mpsc::Sender<Heard>) {
     while heard.send(Heard::Boot(log.next().await)).await.is_ok() {}
 }
 
-/// The first thing a resumed guest hears is what time it is; then the platform is asked whether it answers.
-async fn after_resume(link: Link, heard: mpsc::Sender<Heard>) {
+/// The first thing a resumed guest hears is what time it is.
+async fn tell_the_time(link: &Link, heard: &mpsc::Sender<Heard>) {
     while link.resumed(Duration::from_secs(3)).await.is_err() {
         backoff().await;
     }
-    if heard.send(Heard::Resumed).await.is_err() {
-        return;
-    }
+    // The receiver is gone when the machine is: nobody waits any more.
+    let _ = heard.send(Heard::Resumed).await;
+}
+
+/// Then the platform is asked whether it answers.
+async fn platform_answers(link: &Link, heard: &mpsc::Sender<Heard>) {
     while !link.platform_answers(Duration::from_secs(3)).await {
         backoff().await;
     }
-    // The receiver is gone when the machine is: nobody waits any more.
     let _ = heard.send(Heard::PlatformAnswers).await;
 }
 
-async fn guest_events(link: Link, heard: mpsc::Sender<Heard>) {
+async fn guest_events(link: &Link, heard: &mpsc::Sender<Heard>) {
     loop {
         if let Ok(mut events) = link.events().await {
             while let Some(event) = events.next().await {

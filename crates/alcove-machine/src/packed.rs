@@ -65,10 +65,10 @@ impl Chunk {
 /// What the file system says of either file.
 pub(crate) fn pack(memory: &File, packed: &File) -> io::Result<()> {
     let length = memory.metadata()?.len();
-    let todo = group(&pieces(memory, length)?);
+    let groups = group(&pieces(memory, length)?);
     packed.write_all_at(MAGIC, 0)?;
     let end = AtomicU64::new(MAGIC.len() as u64);
-    let done: Mutex<Vec<Chunk>> = Mutex::new(Vec::with_capacity(todo.len()));
+    let done: Mutex<Vec<Chunk>> = Mutex::new(Vec::with_capacity(groups.len()));
     let packing = AtomicBool::new(true);
     thread::scope(|scope| {
         // The system would begin to write when much has come together, or when it is told to sync.
@@ -84,7 +84,7 @@ pub(crate) fn pack(memory: &File, packed: &File) -> io::Result<()> {
                 }
             }
         });
-        let result = pack_chunks(memory, packed, &todo, &end, &done);
+        let result = pack_chunks(memory, packed, &groups, &end, &done);
         packing.store(false, Ordering::Relaxed);
         result
     })?;
@@ -103,12 +103,12 @@ pub(crate) fn pack(memory: &File, packed: &File) -> io::Result<()> {
 fn pack_chunks(
     memory: &File,
     packed: &File,
-    todo: &[Vec<Piece>],
+    groups: &[Vec<Piece>],
     end: &AtomicU64,
     done: &Mutex<Vec<Chunk>>,
 ) -> io::Result<()> {
-    each(todo.len(), |i, room: &mut Room| {
-        let pieces = &todo[i];
+    each(groups.len(), |i, room: &mut Room| {
+        let pieces = &groups[i];
         let bytes: u64 = pieces.iter().map(|p| p.bytes).sum();
         room.plain.resize(size(bytes)?, 0);
         let mut rest = &mut room.plain[..];

@@ -239,10 +239,14 @@ describe('settings', () => {
       await note.waitFor();
       await page.keyboard.press('ArrowLeft');
       await note.waitFor({ state: 'detached' });
-      await page.keyboard.press('ArrowRight');
       await page.getByRole('slider', { name: 'Disk' }).focus();
       await page.keyboard.press('ArrowRight');
       await page.getByText('can’t become smaller than 40 GB again').waitFor();
+      // A larger disk is taken up by the running machine.
+      expect(await note.count()).toBe(0);
+      await cpus.focus();
+      await page.keyboard.press('ArrowRight');
+      await note.waitFor();
       await page.getByRole('button', { name: 'Save' }).click();
       await page.getByRole('button', { name: 'Undo' }).click();
       // The disk stays as large as it was asked to be: it can't shrink.

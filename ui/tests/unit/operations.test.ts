@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { Machine, Operation, Settings } from '../../packages/api/src';
+import type { Machine, Operation } from '../../packages/api/src';
 import { setLanguage } from '../../packages/i18n/src';
-import { conditionsInOrder, conditionWords, sentence, waitsForRestart } from '../../apps/native/src/machine';
+import { conditionsInOrder, conditionWords, sentence } from '../../apps/native/src/machine';
 import { fitting, operationMessage, operationWords } from '../../apps/native/src/operations';
 import { en } from '../../apps/native/src/text/en';
 import * as data from '../fake/data.mjs';
@@ -82,18 +82,5 @@ describe('conditions', () => {
     const [kubernetes, , door] = conditionsInOrder(machine);
     expect(kubernetes && conditionWords(kubernetes)).toMatch(/^Kubernetes 未就绪。 Running, but/);
     expect(door && conditionWords(door)).toBe('云主机有响应。');
-  });
-});
-
-describe('what waits for a restart', () => {
-  const setup = { memory_bytes: 4, cpus: 4, disk_bytes: 40 };
-  const machine = (phase: Machine['phase']) => ({ phase, setup, restart_needed: [] }) as unknown as Machine;
-  const settings = (disk_bytes: number) => ({ machine: { ...setup, disk_bytes } }) as Settings;
-
-  test('a larger disk does while the machine runs, and not when it is off or nothing changed', () => {
-    expect(waitsForRestart(machine('running'), settings(50))).toEqual(['machine.disk_bytes']);
-    expect(waitsForRestart(machine('running'), settings(40))).toEqual([]);
-    expect(waitsForRestart(machine('stopped'), settings(50))).toEqual([]);
-    expect(waitsForRestart(machine('running'), null)).toEqual([]);
   });
 });

@@ -27,7 +27,8 @@ pub(crate) async fn start(context: &Context<'_>, rescue: bool, waiting: Waiting)
         match setup::make(context, &client, setup::Wishes::default(), waiting).await {
             // Somebody else makes it at this moment: that one is started.
             Err(Failure::Api(error)) if error.code == ErrorCode::Conflict => {}
-            made => drop(made?),
+            Err(other) => return Err(other),
+            Ok(_) => {}
         }
     }
     let follower = Follower::open(&client, context.output).await?;

@@ -64,7 +64,7 @@ async fn without_a_supervisor() {
     assert_eq!(home.run(&["version"]).await.out, "alcove 0.1.0\nsupervisor not running\n");
     let doctor = home.run(&["--json", "doctor"]).await;
     let ids: Vec<Value> = doctor.json()["checks"].as_array().unwrap().iter().map(|c| c["id"].clone()).collect();
-    assert_eq!(ids, ["virtualisation", "qemu", "memory", "processors", "disk", "ports", "time"]);
+    assert_eq!(ids, ["virtualisation", "qemu", "memory", "processors", "disk", "ports", "time", "secrets"]);
     // A socket that nobody listens on any more.
     drop(std::os::unix::net::UnixListener::bind(home.layout.api_sock()).unwrap());
     let ran = home.run(&["status"]).await;

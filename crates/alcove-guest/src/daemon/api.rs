@@ -140,10 +140,10 @@ async fn time(
     Ok(Json(ClockOffset { offset_ms }))
 }
 
-/// The machine was suspended and is back: the clock first, then a look at everything.
+/// The machine was suspended and is back: its clock is set. Everything is looked at in its turn, for the person's own
+/// first request should not have to wait for that.
 async fn resumed(State(guest): State<Arc<Guest>>, Body(setting): Body<ClockSetting>) -> Result<StatusCode, Refusal> {
     set_clock(&guest, &setting)?;
-    guest.look.notify_one();
     Ok(StatusCode::NO_CONTENT)
 }
 

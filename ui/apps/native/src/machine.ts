@@ -5,7 +5,6 @@ import type {
   Health,
   Machine,
   Phase,
-  Settings,
   Task,
   TaskState,
   Transfer,
@@ -91,14 +90,6 @@ export function conditionWords(condition: Condition): string {
   const meaning = maybe(`condition.${condition.type}.${condition.status}`, '');
   if (!meaning) return said;
   return condition.status === 'True' ? meaning : [meaning, said].filter(Boolean).join(' ');
-}
-
-/** Settings that the machine takes up when it next starts from the beginning, by name. */
-export function waitsForRestart(machine: Machine, settings: Settings | null): string[] {
-  const off = machine.phase === 'stopped' || machine.phase === 'failed' || machine.phase === 'absent';
-  const [wanted, present] = [settings?.machine?.disk_bytes, machine.setup?.disk_bytes];
-  const disk = !off && wanted !== undefined && present !== undefined && wanted > present;
-  return [...machine.restart_needed, ...(disk ? ['machine.disk_bytes'] : [])];
 }
 
 /** Whether a condition holds. */
