@@ -188,8 +188,10 @@ fn a_guest_that_never_gets_ready_is_called_failed_and_shows_a_way_on() -> Result
     assert_eq!(failure.error.code, alcove_types::ErrorCode::Timeout);
     ensure!(failure.error.hint.contains("rescue"), "{failure:?}");
     ensure!(world.qemu().is_some(), "it stays on, to be looked at");
-    let serial = world.ok(&["logs", "--source", "serial"])?;
-    ensure!(!serial.stdout.trim().is_empty(), "the serial log is empty");
+    // However little the kernel had said by then, what it says is there to be looked at.
+    world.until("the serial log says something", PATIENCE, |w| {
+        Ok(!w.ok(&["logs", "--source", "serial"])?.stdout.trim().is_empty())
+    })?;
     world.ok(&["kill"])?;
     world.phase(Phase::Stopped, PATIENCE)
 }
