@@ -46,6 +46,9 @@ const TESTS: &[&str] = &[
     "curl",
     "imagemagick",
     "fonts-noto-cjk",
+    "nftables",
+    "runc",
+    "iproute2",
 ];
 
 /// What is going to be done.
