@@ -46,6 +46,8 @@ pub(crate) struct View {
     pub(crate) guest: Option<GuestStatus>,
     pub(crate) link: Option<Link>,
     pub(crate) setup: Option<MachineSetup>,
+    /// Its making was asked for and has not ended.
+    pub(crate) being_made: bool,
     pub(crate) image: Option<String>,
     pub(crate) acceleration: Option<Acceleration>,
     pub(crate) host_memory_bytes: Option<u64>,
@@ -68,6 +70,7 @@ impl Default for View {
             guest: None,
             link: None,
             setup: None,
+            being_made: false,
             image: None,
             acceleration: None,
             host_memory_bytes: None,

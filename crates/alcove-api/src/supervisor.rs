@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Config,
-    actor::{Actor, Command, Exclusive, absent},
+    actor::{Actor, Command, Exclusive, Taken, absent, made_already},
     desired::Wanted,
     events::Events,
     link::Link,
@@ -198,16 +198,23 @@ impl Supervisor {
     /// # Errors
     /// When there is one, or the sizes can't be.
     pub async fn create(&self, setup: MachineSetup, caller: &Caller) -> Result<Task, ApiError> {
-        if self.shared.see(|v| v.setup.is_some()) {
-            return Err(ApiError::new(
-                ErrorCode::Conflict,
-                "The machine exists already.",
-                "Start it, or change its sizes in the settings.",
-            ));
-        }
         alcove_machine::spec::check_setup(&setup).map_err(|e| e.api())?;
-        self.shared.settings.patch(&json!({ "machine": setup }))?;
-        self.exclusive("machine.create", Exclusive::Create(setup), caller).await
+        let mut free = false;
+        self.shared.change(|view| {
+            free = view.setup.is_none() && !view.being_made;
+            view.being_made |= free;
+        });
+        if !free {
+            return Err(made_already());
+        }
+        let begun = match self.shared.settings.patch(&json!({ "machine": setup })) {
+            Ok(_) => self.exclusive("machine.create", Exclusive::Create(setup), caller).await,
+            Err(error) => Err(error),
+        };
+        if begun.is_err() {
+            self.shared.change(|view| view.being_made = false);
+        }
+        begun
     }
 
     /// Brings the machine up, from its saved state where there is one. With `rescue`, to a shell on the serial console.
@@ -262,9 +269,11 @@ impl Supervisor {
     /// # Errors
     /// When there is no machine.
     pub async fn kill(&self, caller: &Caller) -> Result<Task, ApiError> {
-        self.there()?;
+        if self.shared.see(|v| v.phase == Phase::Absent) {
+            return Err(absent());
+        }
         let (task, _) = self.shared.tasks.begin("machine.kill", self.instance(), caller, false);
-        self.send(Command::Kill { task: task.id.clone() }).await?;
+        self.ask(|taken| Command::Kill { task: task.id.clone(), taken }).await?;
         Ok(task)
     }
 
@@ -420,8 +429,9 @@ impl Supervisor {
         })
     }
 
+    /// There is a machine, or there will be one as soon as the reconciler gets to it.
     fn there(&self) -> Result<(), ApiError> {
-        if self.shared.see(|v| v.phase == Phase::Absent) { Err(absent()) } else { Ok(()) }
+        if self.shared.see(|v| v.phase == Phase::Absent && !v.being_made) { Err(absent()) } else { Ok(()) }
     }
 
     async fn want(
@@ -435,7 +445,7 @@ impl Supervisor {
     ) -> Result<Task, ApiError> {
         self.there()?;
         let (task, cancel) = self.shared.tasks.begin(kind, self.instance(), caller, cancellable);
-        self.send(Command::Want { desired, restart, rescue, task: task.id.clone() }).await?;
+        self.ask(|taken| Command::Want { desired, restart, rescue, task: task.id.clone(), taken }).await?;
         if cancellable {
             let (commands, id, shared) = (self.commands.clone(), task.id.clone(), self.shared.clone());
             tokio::spawn(async move {
@@ -461,11 +471,20 @@ impl Supervisor {
         Ok(task)
     }
 
-    async fn send(&self, command: Command) -> Result<(), ApiError> {
-        self.commands.send(command).await.map_err(|_| {
-            ApiError::new(ErrorCode::SupervisorUnreachable, "The supervisor is ending.", "Start Alcove again.")
-        })
+    /// Hands over what is wanted, and waits until that is on the disk: what was answered is not forgotten.
+    async fn ask(&self, command: impl FnOnce(Taken) -> Command) -> Result<(), ApiError> {
+        let (taken, told) = oneshot::channel();
+        self.send(command(taken)).await?;
+        told.await.map_err(|_| ending())
     }
+
+    async fn send(&self, command: Command) -> Result<(), ApiError> {
+        self.commands.send(command).await.map_err(|_| ending())
+    }
+}
+
+fn ending() -> ApiError {
+    ApiError::new(ErrorCode::SupervisorUnreachable, "The supervisor is ending.", "Start Alcove again.")
 }
 
 fn unusable(path: &Path, error: &io::Error) -> ApiError {

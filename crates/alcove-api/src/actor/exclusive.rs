@@ -7,7 +7,7 @@ use alcove_types::{
     machine::{Desired, Phase},
 };
 
-use super::{Action, Actor, Done, Exclusive, absent};
+use super::{Action, Actor, Done, Exclusive, absent, made_already};
 use crate::desired::Wanted;
 
 impl Actor {
@@ -21,11 +21,7 @@ impl Actor {
                 match work {
                     Exclusive::Create(setup) => {
                         if spec.is_some() {
-                            return Err(ApiError::new(
-                                ErrorCode::Conflict,
-                                "The machine exists already.",
-                                "Start it, or change its sizes in the settings.",
-                            ));
+                            return Err(made_already());
                         }
                         let images = Images::find(&shared.layout, &shared.config.image_folders);
                         let image = images.newest().ok_or_else(|| no_image(&shared.layout.home().images()))?;
@@ -59,6 +55,7 @@ impl Actor {
     }
 
     pub(super) fn exclusive_done(&mut self, task: &str, result: Result<(), ApiError>) {
+        self.exclusive = false;
         let had = self.spec.is_some();
         match MachineSpec::load(&self.shared.layout) {
             Ok(spec) => self.spec = spec,
@@ -73,9 +70,16 @@ impl Actor {
                 let setup = self.spec.as_ref().map(|s| s.setup.clone());
                 self.shared.change(|view| {
                     view.setup = setup;
+                    view.being_made = false;
                     view.set_phase(Phase::Stopped);
                 });
                 self.want(self.wanted.desired);
+            }
+            (false, false) => {
+                self.shared.change(|view| view.being_made = false);
+                if let Err(error) = &result {
+                    self.fail_pending(error);
+                }
             }
             (true, false) => {
                 self.gone();

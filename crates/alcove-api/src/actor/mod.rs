@@ -36,15 +36,18 @@ use crate::{
     watch::{Heard, Watch},
 };
 
+/// Told when a request is taken: what it wants is on the disk by then, and outlives the supervisor.
+pub(crate) type Taken = oneshot::Sender<()>;
+
 /// A request to the reconciler.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// Something else is wanted from now on.
-    Want { desired: Desired, restart: bool, rescue: bool, task: String },
+    Want { desired: Desired, restart: bool, rescue: bool, task: String, taken: Taken },
     /// The person gave up on a start.
     GiveUp { task: String },
     /// Switch off at once.
-    Kill { task: String },
+    Kill { task: String, taken: Taken },
     /// Something that needs the machine for itself.
     Exclusive { work: Exclusive, task: String },
     /// Something that the reconciler reads has changed.
@@ -122,6 +125,8 @@ pub(crate) struct Actor {
     pending: Vec<Pending>,
     queue: VecDeque<(Exclusive, String)>,
     action: Option<Action>,
+    /// The action is work that needs the machine for itself: it is not dropped, whatever else is asked for.
+    exclusive: bool,
     watch: Option<Watch>,
     crashes: Crashes,
     /// No start before this moment.
@@ -163,6 +168,7 @@ impl Actor {
             pending: Vec::new(),
             queue: VecDeque::new(),
             action: None,
+            exclusive: false,
             watch: None,
             crashes: Crashes::default(),
             hold_until: None,
@@ -323,6 +329,7 @@ impl Actor {
         let seen = self.seen();
         if let Some((work, task)) = self.queue.pop_front() {
             self.action = Some(self.exclusive(work, task));
+            self.exclusive = true;
             return;
         }
         let on = match self.seen.as_ref().map(|s| &s.power) {
@@ -435,9 +442,11 @@ impl Actor {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Want { desired, restart, rescue, task } => {
-                if self.spec.is_none() {
+            Command::Want { desired, restart, rescue, task, taken } => {
+                if self.spec.is_none() && !self.shared.see(|v| v.being_made) {
                     self.shared.tasks.end(&task, Err(absent()));
+                    // Who asked may have stopped waiting, here and below.
+                    let _ = taken.send(());
                     return;
                 }
                 self.replace_pending(&task);
@@ -450,6 +459,7 @@ impl Actor {
                 self.want(desired);
                 self.pending.push(Pending { task, goal: desired });
                 self.shared.change(|view| view.failure = None);
+                let _ = taken.send(());
             }
             Command::GiveUp { task } => {
                 if !self.pending.iter().any(|p| p.task == task) {
@@ -466,14 +476,17 @@ impl Actor {
                 self.restart = false;
                 self.want(back);
             }
-            Command::Kill { task } => {
+            Command::Kill { task, taken } => {
                 self.replace_pending(&task);
                 self.restart = false;
                 self.given_up = false;
                 self.want(Desired::Stopped);
+                let _ = taken.send(());
                 self.pending.push(Pending { task, goal: Desired::Stopped });
-                // Whatever is under way is dropped: that is what the person asked for.
-                self.action = Some(self.kill());
+                // Whatever is under way with the running machine is dropped: that is what the person asked for.
+                if !self.exclusive {
+                    self.action = Some(self.kill());
+                }
             }
             Command::Exclusive { work, task } => self.queue.push_back((work, task)),
             Command::LookAgain | Command::Leave { .. } => {}
@@ -539,6 +552,14 @@ pub(crate) fn absent() -> ApiError {
         ErrorCode::WrongState,
         "There is no machine yet.",
         "Make it first: open Alcove, or run `alcove setup`.",
+    )
+}
+
+pub(crate) fn made_already() -> ApiError {
+    ApiError::new(
+        ErrorCode::Conflict,
+        "The machine exists already.",
+        "Start it, or change its sizes in the settings.",
     )
 }
 
