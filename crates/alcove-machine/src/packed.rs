@@ -1,8 +1,8 @@
-//! Packing a saved memory: the parts of a sparse file that hold something, compressed by all processors at once.
+//! Packing a saved machine: what its memory and its devices' file hold, compressed by all processors at once.
 //!
 //! A machine's memory shrinks to a third, which saves the disk's time as well as its space: both a suspend and a resume
 //! wait for the disk longer than for the processors. Every chunk has a checksum, so that a state that was damaged
-//! anywhere is refused before the hypervisor sees it.
+//! anywhere is refused before the hypervisor sees it. What is zero is left out.
 //!
 //! The file: [`MAGIC`]; the chunks, in the order in which they were done; the index; and a tail that says where the
 //! index is. Numbers are little-endian.
@@ -21,11 +21,15 @@ use std::{
 use rustix::fs::SeekFrom;
 
 /// Begins every packed file; the digit is the format's version.
-const MAGIC: &[u8; 8] = b"ALCVMEM1";
+const MAGIC: &[u8; 8] = b"ALCVMEM2";
 /// Bytes of memory in a chunk, at most.
 const CHUNK: u64 = 1 << 20;
-/// Length of the tail: where the index begins, its length, its checksum, the memory file's length, [`MAGIC`].
-const TAIL: u64 = 8 + 8 + 4 + 8 + 8;
+/// Length of the tail: where the index begins, its length, its checksum, [`MAGIC`].
+const TAIL: u64 = 8 + 8 + 4 + 8;
+/// Places from here on are in the devices' file, those before in the memory.
+const DEVICES: u64 = 1 << 62;
+/// What is zero is left out in pages of so many bytes.
+const PAGE: usize = 4096;
 /// An index larger than this is none of ours.
 const LARGEST_INDEX: u64 = 1 << 30;
 /// More threads gain nothing: the disk or the memory's own speed is the limit.
@@ -34,7 +38,7 @@ const THREADS: usize = 8;
 const AHEAD: u64 = 32 << 20;
 const PACE: std::time::Duration = std::time::Duration::from_millis(20);
 
-/// A stretch of the memory file that holds something.
+/// A stretch of the memory or the devices' file that holds something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Piece {
     at: u64,
@@ -58,14 +62,40 @@ impl Chunk {
     }
 }
 
-/// Packs what `memory` holds into the empty file `packed`. Blocks. The disk writes while the processors pack; what was
-/// written last is not synced.
+/// The two files of a machine, as one stretch of places.
+#[derive(Clone, Copy)]
+struct Files<'a> {
+    memory: &'a File,
+    devices: &'a File,
+}
+
+impl Files<'_> {
+    fn place(&self, at: u64) -> (&File, u64) {
+        if at < DEVICES { (self.memory, at) } else { (self.devices, at - DEVICES) }
+    }
+
+    fn read(&self, into: &mut [u8], at: u64) -> io::Result<()> {
+        let (file, at) = self.place(at);
+        file.read_exact_at(into, at)
+    }
+
+    fn write(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        let (file, at) = self.place(at);
+        file.write_all_at(bytes, at)
+    }
+}
+
+/// Packs what `memory` and `devices` hold into the empty file `packed`. Blocks. The disk writes while the processors
+/// pack; what was written last is not synced.
 ///
 /// # Errors
-/// What the file system says of either file.
-pub(crate) fn pack(memory: &File, packed: &File) -> io::Result<()> {
-    let length = memory.metadata()?.len();
-    let groups = group(&pieces(memory, length)?);
+/// What the file system says of any of the files.
+pub(crate) fn pack(memory: &File, devices: &File, packed: &File) -> io::Result<()> {
+    let lengths = [memory.metadata()?.len(), devices.metadata()?.len()];
+    let mut all = pieces(memory, lengths[0])?;
+    all.extend(pieces(devices, lengths[1])?.into_iter().map(|p| Piece { at: p.at + DEVICES, ..p }));
+    let groups = group(&all);
+    let files = Files { memory, devices };
     packed.write_all_at(MAGIC, 0)?;
     let end = AtomicU64::new(MAGIC.len() as u64);
     let done: Mutex<Vec<Chunk>> = Mutex::new(Vec::with_capacity(groups.len()));
@@ -84,38 +114,40 @@ pub(crate) fn pack(memory: &File, packed: &File) -> io::Result<()> {
                 }
             }
         });
-        let result = pack_chunks(memory, packed, &groups, &end, &done);
+        let result = pack_chunks(files, packed, &groups, &end, &done);
         packing.store(false, Ordering::Relaxed);
         result
     })?;
-    let index = write_index(&done.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let index = write_index(&done.into_inner().unwrap_or_else(PoisonError::into_inner), lengths);
     let at = end.into_inner();
     packed.write_all_at(&index, at)?;
     let mut tail = Vec::with_capacity(size(TAIL)?);
     tail.extend(at.to_le_bytes());
     tail.extend((index.len() as u64).to_le_bytes());
     tail.extend(crc32fast::hash(&index).to_le_bytes());
-    tail.extend(length.to_le_bytes());
     tail.extend(MAGIC);
     packed.write_all_at(&tail, at + index.len() as u64)
 }
 
 fn pack_chunks(
-    memory: &File,
+    files: Files<'_>,
     packed: &File,
     groups: &[Vec<Piece>],
     end: &AtomicU64,
     done: &Mutex<Vec<Chunk>>,
 ) -> io::Result<()> {
     each(groups.len(), |i, room: &mut Room| {
-        let pieces = &groups[i];
-        let bytes: u64 = pieces.iter().map(|p| p.bytes).sum();
+        let bytes: u64 = groups[i].iter().map(|p| p.bytes).sum();
         room.plain.resize(size(bytes)?, 0);
         let mut rest = &mut room.plain[..];
-        for piece in pieces {
+        for piece in &groups[i] {
             let (this, next) = rest.split_at_mut(size(piece.bytes)?);
-            memory.read_exact_at(this, piece.at)?;
+            files.read(this, piece.at)?;
             rest = next;
+        }
+        let pieces = without_zeros(&groups[i], &mut room.plain)?;
+        if pieces.is_empty() {
+            return Ok(());
         }
         room.packed.resize(lz4_flex::block::get_maximum_output_size(room.plain.len()), 0);
         let length = lz4_flex::block::compress_into(&room.plain, &mut room.packed).map_err(io::Error::other)?;
@@ -125,18 +157,44 @@ fn pack_chunks(
             at,
             packed: u32::try_from(length).map_err(io::Error::other)?,
             checksum: crc32fast::hash(&room.plain),
-            pieces: pieces.clone(),
+            pieces,
         };
         done.lock().unwrap_or_else(PoisonError::into_inner).push(chunk);
         Ok(())
     })
 }
 
+/// Takes the pages that are zero out of `plain`, which holds `pieces` one after the other; says what is left.
+fn without_zeros(pieces: &[Piece], plain: &mut Vec<u8>) -> io::Result<Vec<Piece>> {
+    let mut left: Vec<Piece> = Vec::new();
+    let (mut from, mut to) = (0, 0);
+    for piece in pieces {
+        let mut at = piece.at;
+        let until = from + size(piece.bytes)?;
+        while from < until {
+            let bytes = PAGE.min(until - from);
+            if plain[from..from + bytes].iter().any(|b| *b != 0) {
+                plain.copy_within(from..from + bytes, to);
+                to += bytes;
+                match left.last_mut() {
+                    Some(last) if last.at + last.bytes == at => last.bytes += bytes as u64,
+                    _ => left.push(Piece { at, bytes: bytes as u64 }),
+                }
+            }
+            from += bytes;
+            at += bytes as u64;
+        }
+    }
+    plain.truncate(to);
+    Ok(left)
+}
+
 /// A packed file whose index has been read and found whole.
 #[derive(Debug)]
 pub(crate) struct Packed {
     file: File,
-    length: u64,
+    /// Of memory and devices.
+    lengths: [u64; 2],
     chunks: Vec<Chunk>,
 }
 
@@ -151,7 +209,7 @@ impl Packed {
         let mut tail = [0; TAIL as usize];
         file.read_exact_at(&mut tail, from)?;
         let mut tail = Reader(&tail);
-        let (at, bytes, checksum, length) = (tail.u64()?, tail.u64()?, tail.u32()?, tail.u64()?);
+        let (at, bytes, checksum) = (tail.u64()?, tail.u64()?, tail.u32()?);
         if tail.0 != MAGIC {
             return Err(damaged("its end is missing"));
         }
@@ -163,20 +221,21 @@ impl Packed {
         if crc32fast::hash(&index) != checksum {
             return Err(damaged("its index is not what was written"));
         }
-        Ok(Self { chunks: read_index(&index, at, length)?, file, length })
+        let (lengths, chunks) = read_index(&index, at)?;
+        Ok(Self { file, lengths, chunks })
     }
 
-    /// Bytes of memory in it.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.chunks.iter().map(Chunk::bytes).sum()
-    }
-
-    /// Writes the memory into the empty file `memory`, sparse as it was. Blocks.
+    /// Writes the memory into `memory`, which has its length and is empty, and the devices into the empty file
+    /// `devices`. Blocks.
     ///
     /// # Errors
-    /// `InvalidData` when a chunk is damaged, else what the file system says.
-    pub(crate) fn unpack(&self, memory: &File) -> io::Result<()> {
-        memory.set_len(self.length)?;
+    /// `InvalidData` when a chunk is damaged or the lengths differ, else what the file system says.
+    pub(crate) fn unpack(&self, memory: &File, devices: &File) -> io::Result<()> {
+        if memory.metadata()?.len() != self.lengths[0] {
+            return Err(damaged("it is the memory of a machine of another size"));
+        }
+        devices.set_len(self.lengths[1])?;
+        let files = Files { memory, devices };
         each(self.chunks.len(), |i, room: &mut Room| {
             let chunk = &self.chunks[i];
             room.packed.resize(chunk.packed as usize, 0);
@@ -190,7 +249,7 @@ impl Packed {
             let mut rest = &room.plain[..];
             for piece in &chunk.pieces {
                 let (this, next) = rest.split_at(size(piece.bytes)?);
-                memory.write_all_at(this, piece.at)?;
+                files.write(this, piece.at)?;
                 rest = next;
             }
             Ok(())
@@ -276,8 +335,9 @@ fn group(pieces: &[Piece]) -> Vec<Vec<Piece>> {
     groups
 }
 
-fn write_index(chunks: &[Chunk]) -> Vec<u8> {
-    let mut out = Vec::new();
+/// The lengths of memory and devices, then the chunks.
+fn write_index(chunks: &[Chunk], lengths: [u64; 2]) -> Vec<u8> {
+    let mut out: Vec<u8> = lengths.iter().flat_map(|l| l.to_le_bytes()).collect();
     for chunk in chunks {
         out.extend(chunk.at.to_le_bytes());
         out.extend(chunk.packed.to_le_bytes());
@@ -291,10 +351,11 @@ fn write_index(chunks: &[Chunk]) -> Vec<u8> {
     out
 }
 
-/// Reads an index whose chunks must lie before `end` and whose pieces within `length`.
-fn read_index(index: &[u8], end: u64, length: u64) -> io::Result<Vec<Chunk>> {
+/// Reads an index whose chunks must lie before `end`, and whose pieces within its lengths.
+fn read_index(index: &[u8], end: u64) -> io::Result<([u64; 2], Vec<Chunk>)> {
     let wrong = || damaged("its index makes no sense");
     let mut rest = Reader(index);
+    let lengths = [rest.u64()?, rest.u64()?];
     let mut chunks = Vec::new();
     while !rest.0.is_empty() {
         let (at, packed, checksum, count) = (rest.u64()?, rest.u32()?, rest.u32()?, rest.u64()?);
@@ -304,7 +365,8 @@ fn read_index(index: &[u8], end: u64, length: u64) -> io::Result<Vec<Chunk>> {
         let mut chunk = Chunk { at, packed, checksum, pieces: Vec::new() };
         for _ in 0..count {
             let piece = Piece { at: rest.u64()?, bytes: rest.u64()? };
-            if piece.bytes > CHUNK || piece.at.checked_add(piece.bytes).is_none_or(|to| to > length) {
+            let most = if piece.at < DEVICES { lengths[0] } else { DEVICES.saturating_add(lengths[1]) };
+            if piece.bytes > CHUNK || piece.at.checked_add(piece.bytes).is_none_or(|to| to > most) {
                 return Err(wrong());
             }
             chunk.pieces.push(piece);
@@ -314,7 +376,7 @@ fn read_index(index: &[u8], end: u64, length: u64) -> io::Result<Vec<Chunk>> {
         }
         chunks.push(chunk);
     }
-    Ok(chunks)
+    Ok((lengths, chunks))
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -365,32 +427,57 @@ mod tests {
         bytes
     }
 
+    /// What QEMU would say of the devices.
+    fn devices() -> File {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&b"serial port, disk, card".repeat(5000), 0).unwrap();
+        file
+    }
+
     fn packed(memory: &File) -> File {
         let file = tempfile::tempfile().unwrap();
-        pack(memory, &file).unwrap();
+        pack(memory, &devices(), &file).unwrap();
         file
+    }
+
+    fn empty(length: u64) -> File {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(length).unwrap();
+        file
+    }
+
+    fn unpacked(file: File, length: u64) -> io::Result<(File, File)> {
+        let (memory, devices) = (empty(length), empty(0));
+        Packed::open(file)?.unpack(&memory, &devices)?;
+        Ok((memory, devices))
     }
 
     #[test]
     fn what_is_packed_comes_out_again_and_takes_less() {
         let memory = memory();
+        // A page that was written with zeros takes room, and is one that need not be kept.
+        memory.write_all_at(&[0; 3 * PAGE], 40 << 20).unwrap();
+        memory.write_all_at(b"between zeros", (50 << 20) + 5 * PAGE as u64).unwrap();
         let file = packed(&memory);
         assert!(file.metadata().unwrap().len() < 5 << 20);
-        let packed = Packed::open(file).unwrap();
-        let again = tempfile::tempfile().unwrap();
-        packed.unpack(&again).unwrap();
+        let (again, said) = unpacked(file, 64 << 20).unwrap();
         assert!(content(&memory) == content(&again));
-        // Holes stay holes.
-        assert!(pieces(&again, 64 << 20).unwrap().iter().map(|p| p.bytes).sum::<u64>() <= packed.bytes());
+        assert!(content(&devices()) == content(&said));
+        let held = |file: &File| pieces(file, 64 << 20).unwrap().iter().map(|p| p.bytes).sum::<u64>();
+        assert!(held(&again) < held(&memory), "holes stay holes, and zeros become some");
     }
 
     #[test]
     fn a_memory_without_anything_in_it_is_one_too() {
-        let memory = tempfile::tempfile().unwrap();
-        memory.set_len(1 << 20).unwrap();
-        let again = tempfile::tempfile().unwrap();
-        Packed::open(packed(&memory)).unwrap().unpack(&again).unwrap();
+        let memory = empty(1 << 20);
+        let (again, _) = unpacked(packed(&memory), 1 << 20).unwrap();
         assert!(content(&memory) == content(&again));
+    }
+
+    #[test]
+    fn a_memory_of_another_size_is_refused() {
+        let error = unpacked(packed(&memory()), 65 << 20).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
@@ -400,8 +487,7 @@ mod tests {
         let mut found = 0;
         for at in (8..whole.len()).step_by(whole.len() / 97) {
             file.write_all_at(&[whole[at] ^ 0x40], at as u64).unwrap();
-            let result = Packed::open(file.try_clone().unwrap())
-                .and_then(|packed| packed.unpack(&tempfile::tempfile().unwrap()));
+            let result = unpacked(file.try_clone().unwrap(), 64 << 20);
             assert_eq!(result.unwrap_err().kind(), io::ErrorKind::InvalidData, "at {at}");
             file.write_all_at(&[whole[at]], at as u64).unwrap();
             found += 1;
@@ -415,11 +501,13 @@ mod tests {
 
     #[test]
     fn an_index_that_points_elsewhere_is_refused() {
-        for (at, bytes) in [(u64::MAX, 1), (0, CHUNK + 1), (100, 1)] {
+        for (at, bytes) in [(u64::MAX, 1), (0, CHUNK + 1), (100, 1), (DEVICES + 50, 1), (DEVICES - 1, 2)] {
             let chunk = Chunk { at: 8, packed: 1, checksum: 0, pieces: vec![Piece { at, bytes }] };
-            assert!(read_index(&write_index(&[chunk]), 100, 100).is_err());
+            assert!(read_index(&write_index(&[chunk], [100, 50]), 100).is_err());
         }
+        let whole = Chunk { at: 8, packed: 1, checksum: 0, pieces: vec![Piece { at: DEVICES + 49, bytes: 1 }] };
+        assert!(read_index(&write_index(&[whole], [100, 50]), 100).is_ok());
         let chunk = Chunk { at: u64::MAX, packed: 1, checksum: 0, pieces: Vec::new() };
-        assert!(read_index(&write_index(&[chunk]), 100, 100).is_err());
+        assert!(read_index(&write_index(&[chunk], [100, 50]), 100).is_err());
     }
 }

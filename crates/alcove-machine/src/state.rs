@@ -51,7 +51,7 @@ pub struct StateFacts {
     pub fingerprint: Fingerprint,
     /// The data disk that it belongs to.
     pub disk: DiskMark,
-    /// How the memory was written: `mapped-ram-lz4`, `mapped-ram-direct`, `mapped-ram` or `stream`.
+    /// How the memory was written: `packed`, `mapped-ram-direct`, `mapped-ram` or `stream`.
     pub format: String,
     /// When it was made.
     pub created: jiff::Timestamp,
@@ -163,11 +163,6 @@ impl StateFolder {
     /// The saved memory while it is being written.
     pub fn memory_in_making(&self) -> PathBuf {
         self.folder.join("state.tmp")
-    }
-
-    /// The saved memory while it is being unpacked, where the host's memory has no room for it.
-    pub(crate) fn scratch(&self) -> PathBuf {
-        self.folder.join("state.unpacked")
     }
 
     /// A used memory that is being deleted.
@@ -302,7 +297,6 @@ impl StateFolder {
         }
         files::remove_if_there(&self.memory())?;
         files::remove_if_there(&self.used_file())?;
-        files::remove_if_there(&self.scratch())?;
         files::remove_if_there(&self.retired())?;
         files::remove_if_there(&self.memory_in_making())
     }

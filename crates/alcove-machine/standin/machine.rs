@@ -1,7 +1,7 @@
 //! The part of the emulator: pidfile with its lock, sockets, the control protocol, and a guest that counts.
 //!
-//! Words of the script: `die-at-start=WORDS`, `no-sandbox`, `no-mapped-ram`, `save-fails=WORDS`, `die-during-save`,
-//! `save-never-ends`, `die-after-save`, `load-fails=WORDS`, `die-at-cont`, `ignore-power`, `ignore-quit`, `never-greet`;
+//! Words of the script: `die-at-start=WORDS`, `no-sandbox`, `no-mapped-ram`, `no-ignore-shared`,
+//! `save-fails=WORDS`, `die-during-save`, `save-never-ends`, `die-after-save`, `load-fails=WORDS`, `die-at-cont`, `ignore-power`, `ignore-quit`, `never-greet`;
 //! and, read again at each point, `hold=POINT`: `before:pidfile`, `after:pidfile`, `before:COMMAND` and `after:COMMAND` of
 //! the control protocol, `before:PATH` of a call to the guest, `before:poweroff`.
 
@@ -10,7 +10,10 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{BufRead, BufReader, Write},
     net::TcpListener,
-    os::unix::net::{UnixListener, UnixStream},
+    os::unix::{
+        fs::FileExt,
+        net::{UnixListener, UnixStream},
+    },
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
@@ -28,9 +31,15 @@ struct Machine {
     count: u64,
     migration: Option<(String, String)>,
     mapped: bool,
+    ignore_shared: bool,
+    /// The guest's memory, where that is a file: its count lies at the place [`COUNT`].
+    memory: Option<File>,
     door: u16,
     listeners: Vec<UnixStream>,
 }
+
+/// Where the guest keeps its count in its memory.
+const COUNT: u64 = 1 << 20;
 
 type Shared = Arc<Mutex<Machine>>;
 
@@ -69,6 +78,12 @@ pub(crate) fn run(script: &Script, program: &Path, arguments: &[String]) -> i32 
         }
     }
 
+    let memory = options.get("-object").and_then(|o| o.iter().find(|v| v.starts_with("memory-backend-file,")));
+    let memory = memory.map(|object| {
+        let path = key(object, "mem-path").unwrap_or_default();
+        let file = OpenOptions::new().read(true).write(true).open(&path);
+        file.unwrap_or_else(|e| die(&format!("can't open backing store {path} for guest RAM: {e}")))
+    });
     script.pass("before:pidfile");
     let pidfile = one("-pidfile");
     let lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&pidfile);
@@ -89,6 +104,8 @@ pub(crate) fn run(script: &Script, program: &Path, arguments: &[String]) -> i32 
         count: 0,
         migration: None,
         mapped: false,
+        ignore_shared: false,
+        memory,
         door: port,
         listeners: Vec::new(),
         options: options.clone(),
@@ -134,6 +151,9 @@ fn guest(machine: &Shared, serial: &str, boot: &str) -> ! {
             continue;
         }
         machine.count += 1;
+        if let Some(memory) = &machine.memory {
+            let _ = memory.write_all_at(&machine.count.to_le_bytes(), COUNT);
+        }
         if let Some(console) = &mut console {
             let _ = writeln!(console, "TICK {}", machine.count);
         }
@@ -270,6 +290,12 @@ fn command(machine: &Shared, name: &str, arguments: &Value) -> Result<Value, Str
                     }
                     held(machine).mapped = capability["state"] == true;
                 }
+                if capability["capability"] == "x-ignore-shared" {
+                    if script.says("no-ignore-shared") {
+                        return Err("Parameter 'capability' does not accept value 'x-ignore-shared'".into());
+                    }
+                    held(machine).ignore_shared = capability["state"] == true;
+                }
             }
             Ok(json!({}))
         }
@@ -343,7 +369,7 @@ fn save(machine: &Shared, script: &Script, uri: &str) -> Result<Value, String> {
     let (machine, script) = (machine.clone(), script.clone());
     held(&machine).migration = Some(("active".into(), String::new()));
     thread::spawn(move || {
-        let content = held(&machine).memory();
+        let content = held(&machine).said();
         thread::sleep(Duration::from_millis(20));
         if script.says("die-during-save") {
             let _ = fs::write(&path, &content[..content.len() / 2]);
@@ -383,11 +409,15 @@ fn load(machine: &Shared, script: &Script, uri: &str) -> Result<Value, String> {
     let saved: Value = serde_json::from_slice(&content).unwrap_or_else(|_| die("Not a migration stream"));
     {
         let mut m = held(machine);
-        let own: Value = serde_json::from_slice(&m.memory()).unwrap_or_default();
-        if own["hardware"] != saved["hardware"] || own["mapped"] != saved["mapped"] {
+        let own: Value = serde_json::from_slice(&m.said()).unwrap_or_default();
+        if ["hardware", "mapped", "ignore-shared"].iter().any(|k| own[k] != saved[k]) {
             die("load of migration failed: Invalid argument");
         }
-        m.count = saved["count"].as_u64().unwrap_or(0);
+        let mut count = saved["count"].as_u64().unwrap_or(0).to_le_bytes();
+        if let Some(memory) = m.memory.as_ref().filter(|_| m.ignore_shared) {
+            memory.read_exact_at(&mut count, COUNT).map_err(|e| e.to_string())?;
+        }
+        m.count = u64::from_le_bytes(count);
         m.run_state = "paused".into();
         m.migration = Some(("completed".into(), String::new()));
     }
@@ -404,10 +434,17 @@ impl Machine {
         of_data.unwrap_or_default()
     }
 
-    /// The memory as a file: the count, what the machine is made of, and how it is written.
-    fn memory(&self) -> Vec<u8> {
+    /// What is written when it is saved: what the machine is made of, how it is written, and the count, unless that is in
+    /// a memory which is left out.
+    fn said(&self) -> Vec<u8> {
         let hardware: Vec<_> =
             ["-machine", "-m", "-smp", "-cpu", "-device"].iter().map(|f| &self.options[*f]).collect();
-        json!({ "count": self.count, "hardware": hardware, "mapped": self.mapped }).to_string().into_bytes()
+        let left_out = self.ignore_shared && self.memory.is_some();
+        json!({
+            "count": if left_out { 0 } else { self.count }, "hardware": hardware, "mapped": self.mapped,
+            "ignore-shared": self.ignore_shared,
+        })
+        .to_string()
+        .into_bytes()
     }
 }

@@ -14,6 +14,7 @@ fn paths(prefix: &str) -> Paths {
         initrd: at("images/abc123/initrd"),
         root: at("images/abc123/root.erofs"),
         data: at("data.qcow2"),
+        memory: PathBuf::from("/proc/4711/fd/9"),
         credentials: at("credentials/machine.blob"),
         serial_log: at("logs/serial.log"),
         boot_log: at("boot.jsonl"),
@@ -40,6 +41,7 @@ fn arguments<'a>(paths: &'a Paths, setup: &'a MachineSetup) -> Arguments<'a> {
         rescue: false,
         incoming: false,
         sandbox: true,
+        memory_file: true,
         paths,
     }
 }
@@ -73,7 +75,10 @@ fn the_command_line_is_what_it_was() {
         "resume-kvm.txt",
         &Arguments { acceleration: Acceleration::Kvm, incoming: true, ..arguments(&paths, &SETUP) },
     );
-    golden("rescue-without-seccomp.txt", &Arguments { rescue: true, sandbox: false, ..arguments(&paths, &SETUP) });
+    golden(
+        "rescue-without-seccomp.txt",
+        &Arguments { rescue: true, sandbox: false, memory_file: false, ..arguments(&paths, &SETUP) },
+    );
 }
 
 #[test]

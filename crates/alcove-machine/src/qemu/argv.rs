@@ -42,6 +42,8 @@ pub struct Arguments<'a> {
     pub incoming: bool,
     /// Confine QEMU with seccomp.
     pub sandbox: bool,
+    /// The guest's memory is a file.
+    pub memory_file: bool,
     /// The files.
     pub paths: &'a Paths,
 }
@@ -57,6 +59,8 @@ pub struct Paths {
     pub root: PathBuf,
     /// Data disk.
     pub data: PathBuf,
+    /// The guest's memory, where that is a file: another one at each start.
+    pub memory: PathBuf,
     /// The blob with the guest's credentials.
     pub credentials: PathBuf,
     /// Serial log.
@@ -83,6 +87,7 @@ impl Paths {
             initrd: image.initrd(),
             root: image.root(),
             data: layout.data_disk(),
+            memory: PathBuf::new(),
             credentials: layout.credentials_blob(),
             serial_log: layout.serial_log(),
             boot_log: layout.boot_jsonl(),
@@ -102,6 +107,7 @@ impl Paths {
             initrd: at("initrd"),
             root: at("root"),
             data: at("data"),
+            memory: at("memory"),
             credentials: at("credentials"),
             serial_log: at("serial"),
             boot_log: at("boot"),
@@ -200,11 +206,17 @@ fn build_named(a: &Arguments<'_>, name: &str) -> Vec<OsString> {
     let mut argv = Argv::default();
     argv.pair("-name", format!("{name},debug-threads=on"));
     argv.flag("-nodefaults").flag("-no-user-config");
-    argv.pair("-machine", format!("{},vmport=off,usb=off,graphics=off", a.machine_type));
+    let memory = if a.memory_file { ",memory-backend=memory" } else { "" };
+    argv.pair("-machine", format!("{},vmport=off,usb=off,graphics=off{memory}", a.machine_type));
     argv.pair("-accel", accel(a.acceleration, a.setup.memory_bytes));
     argv.pair("-cpu", cpu_model(a.acceleration));
     argv.pair("-smp", format!("{0},sockets=1,cores={0},threads=1", a.setup.cpus));
-    argv.pair("-m", format!("{}M", a.setup.memory_bytes >> 20));
+    let megabytes = a.setup.memory_bytes >> 20;
+    argv.pair("-m", format!("{megabytes}M"));
+    if a.memory_file {
+        let file = format!("memory-backend-file,id=memory,size={megabytes}M,share=on,mem-path=");
+        argv.pair_os("-object", with_path(&file, &p.memory, ""));
+    }
     argv.pair("-uuid", a.uuid.to_string());
     argv.pair("-rtc", "base=utc,clock=host");
     argv.pair("-display", "none");

@@ -2,13 +2,13 @@
 
 pub mod argv;
 pub(crate) mod disk;
+mod memory;
 pub mod probe;
 pub(crate) mod process;
 mod provider;
 pub mod qga;
 pub mod qmp;
 mod run;
-mod scratch;
 mod snapshot;
 mod suspend;
 pub mod version;

@@ -16,7 +16,7 @@ use tokio::{net::UnixStream, sync::broadcast, time::Instant};
 
 use super::{
     argv::{self, Arguments, Identity, Paths},
-    disk,
+    disk, memory,
     probe::{self, Verdict},
     process, run, snapshot,
     version::{self, Installed},
@@ -272,6 +272,7 @@ impl Plan {
             rescue: false,
             incoming: false,
             sandbox: cfg!(target_os = "linux"),
+            memory_file: memory::AVAILABLE,
             paths,
         }
     }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     argv::{self, Paths},
+    memory::{self, MemoryFile},
     probe,
     process::{self, Process},
     provider::{LOOK, Plan, QemuProvider, door_address, identity},
@@ -46,7 +47,9 @@ pub(crate) async fn cold(
     })?;
     credentials.write_blob(layout, spec)?;
     files::write_private(&layout.boot_jsonl(), b"")?;
-    let (process, qmp) = spawn(provider, &plan, spec, image, Some(options)).await?;
+    let memory = memory_file(spec)?;
+    let (process, qmp) = spawn(provider, &plan, spec, image, Some(options), memory.as_ref()).await?;
+    drop(memory);
     let guard = KillUnlessDone::new(&process);
     // The guest runs from here on, and the disk with it.
     provider.state_folder().discard()?;
@@ -78,8 +81,10 @@ pub(crate) async fn resume(provider: &QemuProvider, spec: &MachineSpec, image: &
     if let Some(credentials) = credentials {
         credentials.write_blob(&provider.layout, spec)?;
     }
-    let source = suspend::Source::open(&state, format);
-    let (process, qmp) = spawn(provider, &plan, spec, image, None).await?;
+    let memory = memory_file(spec)?;
+    let source = suspend::Source::open(&state, format, memory.as_ref())?;
+    let (process, qmp) = spawn(provider, &plan, spec, image, None, memory.as_ref()).await?;
+    drop(memory);
     let guard = KillUnlessDone::new(&process);
     if let Err(e) = suspend::load(&qmp, source).await {
         if !matches!(e, MachineError::HypervisorFailed { .. }) {
@@ -133,6 +138,11 @@ async fn started(
     })
 }
 
+/// The guest's memory, where it is a file. QEMU keeps it once it has come up.
+fn memory_file(spec: &MachineSpec) -> Result<Option<MemoryFile>> {
+    memory::AVAILABLE.then(|| MemoryFile::for_guest(spec.setup.memory_bytes >> 20 << 20)).transpose()
+}
+
 /// Starts QEMU and waits until it answers. The guest does not run yet.
 async fn spawn(
     provider: &QemuProvider,
@@ -140,10 +150,14 @@ async fn spawn(
     spec: &MachineSpec,
     image: &Image,
     cold: Option<&StartOptions>,
+    memory: Option<&MemoryFile>,
 ) -> Result<(Process, Arc<Qmp>)> {
     let layout = &provider.layout;
     let _blob = RemoveBlob(layout);
-    let paths = Paths::of(layout, image);
+    let mut paths = Paths::of(layout, image);
+    if let Some(memory) = memory {
+        paths.memory.clone_from(&memory.path);
+    }
     // Asked again: reading the keys may have taken a while, in which a QEMU that an earlier supervisor had spawned came
     // up. Without its sockets it could not be reached any more.
     provider.must_be_off()?;
@@ -313,8 +327,8 @@ pub(crate) async fn suspend(provider: &QemuProvider) -> Result<Suspended> {
 async fn write(provider: &QemuProvider, qmp: &Qmp, state: &StateFolder, fingerprint: Fingerprint) -> Result<u64> {
     let making = state.memory_in_making();
     files::write_private(&making, b"")?;
-    let held = provider.alive()?.and_then(|pid| process::facts(pid).rss_bytes).unwrap_or(u64::MAX);
-    let format = suspend::save(qmp, state, held).await?;
+    let memory = provider.alive()?.and_then(memory::of_process);
+    let format = suspend::save(qmp, state, memory).await?;
     let (state, disk) = (state.clone(), provider.layout.data_disk());
     let facts = tokio::task::spawn_blocking(move || state.complete(fingerprint, &disk, format.word()))
         .await

@@ -1,9 +1,9 @@
 //! Saving a machine's memory to the disk and loading it again.
 //!
-//! The memory is written with QEMU's own migration into a file. `mapped-ram` gives every page a fixed place, so that
-//! several threads write and read it; zero pages are holes. Where the host has memory to spare, that file lies in it and
-//! is packed from there to the disk ([`crate::packed`]); else it is written to the disk as it is, past the page cache.
-//! QEMUs that can't do that write a plain stream, which does as well, with more processor time.
+//! Where the guest's memory is a file that we can read as well ([`super::memory`]), QEMU's own migration writes only what
+//! it knows of the devices, and the memory is packed by us ([`crate::packed`]). Elsewhere the migration writes all of it:
+//! `mapped-ram` gives every page a fixed place, so that several threads write and read it; zero pages are holes. QEMUs
+//! that can't do that write a plain stream, which does as well, with more processor time.
 
 use std::{
     fs::File,
@@ -16,9 +16,9 @@ use qapi::qmp::{self, MigrateSetParameters, MigrationCapability, MigrationCapabi
 use tokio::time::{Instant, interval};
 
 use super::{
+    memory::MemoryFile,
     probe,
     qmp::{Qmp, QmpError},
-    scratch::Scratch,
 };
 use crate::{
     MachineError, Result,
@@ -40,7 +40,7 @@ const NEARLY_FULL: u64 = 16 << 20;
 /// How the memory is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// Fixed places, packed.
+    /// The devices by QEMU and the memory by us, packed.
     Packed,
     /// Fixed places, past the page cache.
     MappedDirect,
@@ -53,7 +53,7 @@ pub(crate) enum Format {
 impl Format {
     pub(crate) fn word(self) -> &'static str {
         match self {
-            Self::Packed => "mapped-ram-lz4",
+            Self::Packed => "packed",
             Self::MappedDirect => "mapped-ram-direct",
             Self::Mapped => "mapped-ram",
             Self::Stream => "stream",
@@ -65,17 +65,15 @@ impl Format {
     }
 }
 
-/// Saves the memory of a stopped machine into the folder's file in making. `held` is what its process holds of the
-/// host's memory, in bytes. Says in which format it was written.
-pub(crate) async fn save(qmp: &Qmp, folder: &StateFolder, held: u64) -> Result<Format> {
+/// Saves a stopped machine into the folder's file in making. `memory` is the guest's, where that is a file. Says in which
+/// format it was written.
+pub(crate) async fn save(qmp: &Qmp, folder: &StateFolder, memory: Option<File>) -> Result<Format> {
     let target = folder.memory_in_making();
-    let parent = target.parent().unwrap_or(Path::new("."));
-    let mut scratch = Scratch::in_memory(held);
     let mut formats = vec![Format::Mapped, Format::Stream];
-    if probe::takes_direct_io(parent) {
+    if target.parent().is_some_and(probe::takes_direct_io) {
         formats.insert(0, Format::MappedDirect);
     }
-    if scratch.is_some() {
+    if memory.is_some() {
         formats.insert(0, Format::Packed);
     }
     let mut last = None;
@@ -85,13 +83,9 @@ pub(crate) async fn save(qmp: &Qmp, folder: &StateFolder, held: u64) -> Result<F
             last = Some(e.into());
             continue;
         }
-        let saved = match scratch.take().filter(|_| format == Format::Packed) {
-            Some(scratch) => match run(qmp, Direction::Out, &scratch.path).await {
-                Ok(()) => pack(scratch, target.clone()).await,
-                // The host's memory did not do; its disk may.
-                Err(e) => Err(MachineError::hypervisor(e.to_string())),
-            },
-            None => run(qmp, Direction::Out, &target).await,
+        let saved = match &memory {
+            Some(memory) if format == Format::Packed => pack(qmp, memory, &target).await,
+            _ => run(qmp, Direction::Out, &target).await,
         };
         match saved {
             Ok(()) => return Ok(format),
@@ -106,53 +100,54 @@ pub(crate) async fn save(qmp: &Qmp, folder: &StateFolder, held: u64) -> Result<F
     Err(last.unwrap_or_else(|| MachineError::hypervisor("QEMU can't save the machine")))
 }
 
-async fn pack(scratch: Scratch, target: PathBuf) -> Result<()> {
-    let path = target.clone();
-    let work = move || {
-        let file = File::options().write(true).open(&target)?;
-        packed::pack(&scratch.file, &file)
-    };
+async fn pack(qmp: &Qmp, memory: &File, target: &Path) -> Result<()> {
+    let failed = |e| MachineError::io("can't write", target, e);
+    let devices = MemoryFile::for_devices()?;
+    // First: what QEMU has under way for the guest is in the guest's memory once it has said all of its devices.
+    run(qmp, Direction::Out, &devices.path).await?;
+    let (memory, path) = (memory.try_clone().map_err(failed)?, target.to_owned());
+    let work = move || packed::pack(&memory, &devices.file, &File::options().write(true).open(path)?);
     let ended = tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(io::Error::other(e)));
-    ended.map_err(|e| MachineError::io("can't write", path, e))
+    ended.map_err(failed)
 }
 
 /// A saved memory on its way into a QEMU.
 pub(crate) enum Source {
     /// A file that QEMU reads as it is.
     File(PathBuf, Format),
-    /// A packed one that is being unpacked.
-    Unpacking(tokio::task::JoinHandle<Result<Scratch>>),
+    /// A packed one that is being unpacked: the memory to where QEMU has it, the devices for QEMU to read.
+    Unpacking(tokio::task::JoinHandle<Result<MemoryFile>>),
 }
 
 impl Source {
-    /// Begins with what can be done before there is a QEMU.
-    pub(crate) fn open(folder: &StateFolder, format: Format) -> Self {
-        let memory = folder.memory();
-        if format != Format::Packed {
-            return Self::File(memory, format);
+    /// Begins with what can be done before there is a QEMU. `into` is the memory of the guest to be.
+    pub(crate) fn open(folder: &StateFolder, format: Format, into: Option<&MemoryFile>) -> Result<Self> {
+        let saved = folder.memory();
+        match into {
+            Some(into) if format == Format::Packed => {
+                let into = into.file.try_clone().map_err(|e| MachineError::io("can't use", &into.path, e))?;
+                Ok(Self::Unpacking(tokio::task::spawn_blocking(move || unpack(&saved, &into))))
+            }
+            None if format == Format::Packed => Err(MachineError::StateInvalid(Reason::Hardware)),
+            _ => Ok(Self::File(saved, format)),
         }
-        let scratch = folder.scratch();
-        Self::Unpacking(tokio::task::spawn_blocking(move || unpack(&memory, scratch)))
     }
 }
 
-fn unpack(memory: &Path, scratch: PathBuf) -> Result<Scratch> {
+fn unpack(saved: &Path, into: &File) -> Result<MemoryFile> {
     let failed = |e: io::Error| match e.kind() {
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
             MachineError::StateInvalid(Reason::Truncated(e.to_string()))
         }
-        _ => MachineError::io("can't read", memory, e),
+        _ => MachineError::io("can't read", saved, e),
     };
-    let packed = File::open(memory).and_then(Packed::open).map_err(failed)?;
-    let scratch = match Scratch::in_memory(packed.bytes().saturating_mul(2)) {
-        Some(scratch) => scratch,
-        None => Scratch::on_disk(scratch)?,
-    };
-    packed.unpack(&scratch.file).map_err(failed)?;
-    Ok(scratch)
+    let packed = File::open(saved).and_then(Packed::open).map_err(failed)?;
+    let devices = MemoryFile::for_devices()?;
+    packed.unpack(into, &devices.file).map_err(failed)?;
+    Ok(devices)
 }
 
-/// Loads a saved memory into a QEMU that waits for it.
+/// Loads a saved machine into a QEMU that waits for it.
 pub(crate) async fn load(qmp: &Qmp, source: Source) -> Result<()> {
     match source {
         Source::File(memory, format) => {
@@ -164,13 +159,11 @@ pub(crate) async fn load(qmp: &Qmp, source: Source) -> Result<()> {
         }
         Source::Unpacking(unpacking) => {
             prepare(qmp, Format::Packed).await?;
+            // All of the memory comes first: QEMU looks into it while it loads the devices.
             let ended = unpacking.await;
-            let scratch =
+            let devices =
                 ended.map_err(|e| MachineError::hypervisor(format!("unpacking ended unexpectedly: {e}")))??;
-            let loaded = run(qmp, Direction::In, &scratch.path).await;
-            // Giving so much memory back takes a moment, for which the guest need not wait.
-            tokio::task::spawn_blocking(move || drop(scratch));
-            loaded
+            run(qmp, Direction::In, &devices.path).await
         }
     }
 }
@@ -208,21 +201,23 @@ pub(crate) async fn clear(qmp: &Qmp) -> Result<()> {
 }
 
 async fn prepare(qmp: &Qmp, format: Format) -> std::result::Result<(), QmpError> {
-    let mapped = format != Format::Stream;
+    let mapped = matches!(format, Format::Mapped | Format::MappedDirect);
+    let packed = format == Format::Packed;
     let capability = |capability, state| MigrationCapabilityStatus { capability, state };
     qmp.execute(qmp::migrate_set_capabilities { capabilities: vec![capability(MigrationCapability::events, true)] })
         .await?;
-    let set = qmp
-        .execute(qmp::migrate_set_capabilities {
-            capabilities: vec![
-                capability(MigrationCapability::mapped_ram, mapped),
-                capability(MigrationCapability::multifd, mapped),
-            ],
-        })
-        .await;
-    // A QEMU that does not know the capability does not have it on either.
-    if mapped {
-        set?;
+    // A QEMU that does not know a capability does not have it on either.
+    for (wanted, capabilities) in [
+        (packed, vec![capability(MigrationCapability::x_ignore_shared, packed)]),
+        (
+            mapped,
+            vec![capability(MigrationCapability::mapped_ram, mapped), capability(MigrationCapability::multifd, mapped)],
+        ),
+    ] {
+        let set = qmp.execute(qmp::migrate_set_capabilities { capabilities }).await;
+        if wanted {
+            set?;
+        }
     }
     let parameters = |direct_io| {
         qmp::migrate_set_parameters(MigrateSetParameters {
@@ -305,8 +300,10 @@ async fn status(qmp: &Qmp) -> Result<Option<(String, Option<String>)>> {
 fn failure(direction: Direction, file: &Path, why: &str) -> MachineError {
     if direction == Direction::Out {
         let parent = file.parent().unwrap_or(Path::new("."));
-        let left = rustix::fs::statvfs(parent).map(|s| s.f_bavail.saturating_mul(s.f_frsize));
-        if why.contains("No space left") || why.contains("quota") || left.is_ok_and(|left| left < NEARLY_FULL) {
+        // What has no blocks, such as a file in memory, is on no disk.
+        let disk = rustix::fs::statvfs(parent).ok().filter(|s| s.f_blocks > 0);
+        let left = disk.map(|s| s.f_bavail.saturating_mul(s.f_frsize));
+        if why.contains("No space left") || why.contains("quota") || left.is_some_and(|left| left < NEARLY_FULL) {
             return MachineError::DiskFull { path: file.into() };
         }
     }

@@ -215,8 +215,6 @@ fn life(bench: &mut Bench) -> Result<()> {
 enum Target {
     Kubernetes,
     Desktop,
-    /// The gateway's probe, which answers without asking who is there.
-    Probe,
 }
 
 /// Seconds from `began` until the target answers through the supervisor.
@@ -238,7 +236,6 @@ fn request(world: &World, target: Target) -> Result<u16> {
     let (host, path) = match target {
         Target::Kubernetes => (format!("127.0.0.1:{port}"), "/kubernetes/livez"),
         Target::Desktop => (format!("desktop.localhost:{port}"), "/api/v1/me"),
-        Target::Probe => (format!("desktop.localhost:{port}"), PROBE),
     };
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
@@ -295,92 +292,100 @@ fn idle(bench: &mut Bench, world: &World) -> Result<()> {
 
 /// Through the supervisor against the raw door, the same bytes in turn: what the supervisor itself costs.
 fn proxy(bench: &mut Bench, world: &World) -> Result<()> {
-    let door = Door::open(world)?;
+    let (through, door) = (Way::supervisor(world)?, Way::door(world)?);
     let (mut ours, mut raw) = (vec![], vec![]);
     for _ in 0..60 {
         raw.push(door.latency()?);
-        let began = Instant::now();
-        request(world, Target::Probe)?;
-        ours.push(began.elapsed().as_secs_f64() * 1000.0);
+        ours.push(through.latency()?);
     }
     let context = json!({ "pairs": 60, "ours_ms": median(ours.clone()), "raw_ms": median(raw.clone()), "path": PROBE });
     bench.report("proxy.latency_added", median(ours) - median(raw), &context);
     let (mut ours, mut raw) = (vec![], vec![]);
     for _ in 0..3 {
         raw.push(door.throughput()?);
-        ours.push(throughput(world)?);
+        ours.push(through.throughput()?);
     }
     let context = json!({ "pairs": 3, "ours_mb_s": median(ours.clone()) / 1e6, "raw_mb_s": median(raw.clone()) / 1e6 });
     bench.report("proxy.throughput_ratio", median(ours) / median(raw), &context);
     Ok(())
 }
 
-/// The machine's door without the supervisor between: curl with the door's own keys.
-struct Door {
-    port: u16,
-    keys: PathBuf,
+/// A way to what is behind the door, gone by curl: the same program and the same requests on both ways.
+struct Way {
+    arguments: Vec<String>,
+    /// The probe of the gateway.
+    probe: String,
+    /// What is downloaded to measure throughput: the cluster's own API description, some megabytes of JSON.
+    large: String,
 }
 
-/// What is downloaded to measure throughput: the cluster's own API description, some megabytes of JSON.
-const LARGE: &str = "/openapi/v2";
 /// Where the guest's door listens.
 const GUEST_PORT: u16 = 7443;
 const PROBE: &str = "/healthz";
+const LARGE: &str = "/openapi/v2";
 
-impl Door {
-    fn open(world: &World) -> Result<Self> {
+impl Way {
+    /// Straight to the port that QEMU forwards, with the door's own keys.
+    fn door(world: &World) -> Result<Self> {
         let asked = async {
             let by = tokio::time::Instant::now() + Duration::from_secs(5);
             let qmp = Qmp::connect(&world.layout().qmp_diag_sock(), by).await?;
             qmp.forwarded_port(GUEST_PORT).await?.context("QEMU forwards no port")
         };
         let port = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(asked)?;
-        Ok(Self { port, keys: world.layout().credentials() })
+        let name = |service: &str| format!("{service}.door.alcove");
+        let key = |file: &str| world.layout().credentials().join(file).display().to_string();
+        let mut arguments: Vec<String> =
+            [("--cacert", "door-ca.crt"), ("--cert", "door-client.crt"), ("--key", "door-client.key")]
+                .into_iter()
+                .flat_map(|(flag, file)| [flag.to_owned(), key(file)])
+                .collect();
+        for service in ["gateway", "kubernetes"] {
+            arguments.extend(["--resolve".to_owned(), format!("{}:{port}:127.0.0.1", name(service))]);
+        }
+        let at = |service: &str, path: &str| format!("https://{}:{port}{path}", name(service));
+        Ok(Self { arguments, probe: at("gateway", PROBE), large: at("kubernetes", LARGE) })
     }
 
-    fn curl(&self, service: &str, path: &str, format: &str, repeat: usize) -> Result<String> {
-        let name = format!("{service}.door.alcove");
+    /// As a program with the token goes.
+    fn supervisor(world: &World) -> Result<Self> {
+        let (port, token) = world.loopback()?;
+        let header = world.home().join("bench-header");
+        fs::write(&header, format!("Authorization: Bearer {token}\n"))?;
+        let host = format!("desktop.localhost:{port}");
+        let arguments =
+            ["-H", &format!("@{}", header.display()), "--resolve", &format!("{host}:127.0.0.1")].map(str::to_owned);
+        Ok(Self {
+            arguments: arguments.to_vec(),
+            probe: format!("http://{host}{PROBE}"),
+            large: format!("http://127.0.0.1:{port}/kubernetes{LARGE}"),
+        })
+    }
+
+    /// What curl tells of each of `urls`, asked for one after the other over one connection.
+    fn curl(&self, tell: &str, urls: &[&str]) -> Result<Vec<f64>> {
         let mut command = Command::new("curl");
-        command
-            .args(["-sS", "--max-time", "120", "-w", format])
-            .args(["--resolve", &format!("{name}:{}:127.0.0.1", self.port)])
-            .arg("--cacert")
-            .arg(self.keys.join("door-ca.crt"))
-            .arg("--cert")
-            .arg(self.keys.join("door-client.crt"))
-            .arg("--key")
-            .arg(self.keys.join("door-client.key"));
-        for _ in 0..repeat {
-            command.args(["-o", "/dev/null"]).arg(format!("https://{name}:{}{path}", self.port));
+        command.args(["-sS", "--fail", "--max-time", "120", "-w", &format!("%{{{tell}}}\n")]).args(&self.arguments);
+        for url in urls {
+            command.args(["-o", "/dev/null", url]);
         }
         let output = command.output()?;
         if !output.status.success() {
-            bail!("the door does not answer: {}", String::from_utf8_lossy(&output.stderr));
+            bail!("{} does not answer: {}", self.probe, String::from_utf8_lossy(&output.stderr));
         }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        String::from_utf8_lossy(&output.stdout).lines().map(|l| l.parse().context("not a number")).collect()
     }
 
-    /// Milliseconds of a request over a connection that is open already, as the supervisor's pool has it.
+    /// Milliseconds until the answer to a request over a connection that is open and in use: the second of two.
     fn latency(&self) -> Result<f64> {
-        let text = self.curl("gateway", PROBE, "%{time_starttransfer}\n", 2)?;
-        let second = text.lines().nth(1).and_then(|l| l.parse::<f64>().ok()).context("no time")?;
-        Ok(second * 1000.0)
+        let seconds = self.curl("time_starttransfer", &[&self.probe, &self.probe])?;
+        Ok(seconds.get(1).context("no second answer")? * 1000.0)
     }
 
+    /// Bytes a second.
     fn throughput(&self) -> Result<f64> {
-        let text = self.curl("kubernetes", LARGE, "%{speed_download}\n", 1)?;
-        text.trim().parse().context("no speed")
+        self.curl("speed_download", &[&self.large])?.first().copied().context("no speed")
     }
-}
-
-fn throughput(world: &World) -> Result<f64> {
-    let (port, token) = world.loopback()?;
-    let output = Command::new("curl")
-        .args(["-sS", "--max-time", "120", "-o", "/dev/null", "-w", "%{speed_download}"])
-        .args(["-H", &format!("Authorization: Bearer {token}")])
-        .arg(format!("http://127.0.0.1:{port}/kubernetes{LARGE}"))
-        .output()?;
-    String::from_utf8_lossy(&output.stdout).trim().parse().context("no speed")
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
