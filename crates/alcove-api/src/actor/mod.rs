@@ -556,11 +556,7 @@ pub(crate) fn absent() -> ApiError {
 }
 
 pub(crate) fn made_already() -> ApiError {
-    ApiError::new(
-        ErrorCode::Conflict,
-        "The machine exists already.",
-        "Start it, or change its sizes in the settings.",
-    )
+    ApiError::new(ErrorCode::Conflict, "The machine exists already.", "Start it, or change its sizes in the settings.")
 }
 
 /// Notes that the supervisor did something by itself.
