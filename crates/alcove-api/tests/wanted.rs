@@ -96,3 +96,16 @@ async fn a_kill_does_not_tear_work_that_has_the_machine_for_itself() {
     assert_eq!(supervisor.machine().phase, Phase::Stopped);
     assert!(all_have_ended(&supervisor));
 }
+
+#[tokio::test]
+async fn who_asks_before_the_first_look_finds_the_machine() {
+    let world = World::new(DEADLINE);
+    let first = world.running().await;
+    first.leave().await;
+    let next = world.supervisor();
+    assert_eq!(next.create(OTHER, &me()).await.unwrap_err().code, ErrorCode::Conflict);
+    assert_eq!(next.settings().settings.machine, Some(SETUP));
+    let stopped = next.stop(&me()).await;
+    done(&next, stopped).await.unwrap();
+    assert_eq!(next.machine().phase, Phase::Stopped);
+}
