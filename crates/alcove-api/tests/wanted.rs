@@ -13,7 +13,7 @@ use alcove_types::{
     task::{Task, TaskState},
 };
 use common::{DEADLINE, Does, GIB, SETUP, World, done, me, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const OTHER: MachineSetup = MachineSetup { memory_bytes: 4 * GIB, ..SETUP };
 
@@ -95,6 +95,27 @@ async fn a_kill_does_not_tear_work_that_has_the_machine_for_itself() {
     assert_eq!(supervisor.snapshots().await.unwrap().len(), 1);
     assert_eq!(supervisor.machine().phase, Phase::Stopped);
     assert!(all_have_ended(&supervisor));
+}
+
+#[tokio::test]
+async fn a_reset_ends_what_waited_for_the_machine_and_leaves_nothing_wanted() {
+    let world = World::new(DEADLINE);
+    let supervisor = world.running().await;
+    done(&supervisor, supervisor.stop(&me()).await).await.unwrap();
+    supervisor.change_settings(&json!({ "start": "keep" }), &me()).unwrap();
+    let gate = world.stage.gate.lock().await;
+    let reset = supervisor.reset("test", &me()).await.unwrap();
+    until_under_way(&supervisor, &reset).await;
+    let started = supervisor.start(false, &me()).await;
+    drop(gate);
+    done(&supervisor, Ok(reset)).await.unwrap();
+    assert_eq!(done(&supervisor, started).await.unwrap_err().code, ErrorCode::WrongState);
+    supervisor.leave().await;
+    // The next machine starts when it is told to.
+    let next = world.supervisor();
+    done(&next, next.create(OTHER, &me()).await).await.unwrap();
+    done(&next, next.stop(&me()).await).await.unwrap();
+    assert_eq!(world.started(), ["one"]);
 }
 
 #[tokio::test]
