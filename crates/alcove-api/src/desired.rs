@@ -37,6 +37,17 @@ impl Wanted {
         }
     }
 
+    /// Deletes it: the machine is gone.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(crate) fn forget(path: &Path) -> io::Result<()> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes it.
     ///
     /// # Errors

@@ -70,6 +70,13 @@ impl Supervisor {
                 None
             }
         };
+        if let Some(spec) = &spec {
+            // Who asks before the first look must find the machine; whether it is on is not known yet.
+            shared.change(|view| {
+                view.setup = Some(spec.setup.clone());
+                view.set_phase(Phase::Starting);
+            });
+        }
         let (commands, receiver) = mpsc::channel(32);
         tokio::spawn(Actor::new(shared.clone(), receiver, wanted, spec).run());
         Ok(Self { shared, commands })

@@ -36,7 +36,12 @@ impl Actor {
                         if on {
                             shared.provider.kill().await.map_err(|e| e.api())?;
                         }
-                        shared.provider.destroy().await.map_err(|e| e.api())
+                        shared.provider.destroy().await.map_err(|e| e.api())?;
+                        // What was wanted of this machine is not wanted of the next one.
+                        if let Err(error) = Wanted::forget(&shared.config.wanted_json(&shared.layout)) {
+                            tracing::error!(%error, "what was wanted can't be deleted; the next machine may get it");
+                        }
+                        Ok(())
                     }
                     Exclusive::Snapshot(request) => {
                         let spec = spec.ok_or_else(absent)?;
@@ -84,12 +89,17 @@ impl Actor {
             (true, false) => {
                 self.gone();
                 self.given_up = false;
+                self.restart = false;
+                self.fail_pending(&absent());
                 self.wanted = Wanted { desired: Desired::Stopped, generation: 0, at_work: true };
                 self.publish_wanted();
+                // Who waits for this task makes the next machine, and must not find this one.
                 self.shared.change(|view| {
                     view.failure = None;
                     view.boot = None;
                     view.conditions.clear();
+                    view.setup = None;
+                    view.set_phase(Phase::Absent);
                 });
             }
             _ => {}

@@ -442,13 +442,15 @@ impl Actor {
 
     fn command(&mut self, command: Command) {
         match command {
+            // The machine may have gone since it was asked for.
+            Command::Want { task, taken, .. } | Command::Kill { task, taken }
+                if self.spec.is_none() && !self.shared.see(|v| v.being_made) =>
+            {
+                self.shared.tasks.end(&task, Err(absent()));
+                // Who asked may have stopped waiting, here and below.
+                let _ = taken.send(());
+            }
             Command::Want { desired, restart, rescue, task, taken } => {
-                if self.spec.is_none() && !self.shared.see(|v| v.being_made) {
-                    self.shared.tasks.end(&task, Err(absent()));
-                    // Who asked may have stopped waiting, here and below.
-                    let _ = taken.send(());
-                    return;
-                }
                 self.replace_pending(&task);
                 self.given_up = false;
                 self.crashes.forget();

@@ -1,0 +1,86 @@
+//! A guest behind a real door. It is up, without Kubernetes.
+
+use std::{
+    convert::Infallible,
+    future::ready,
+    sync::{Arc, Mutex},
+};
+
+use alcove_api::{
+    clock,
+    link::{Body, full},
+};
+use alcove_door::{Door, Service};
+use alcove_machine::Power;
+use alcove_types::guest::{DiskBytes, GuestEvent, GuestStatus, KubernetesStatus, Usage};
+use futures_util::{StreamExt, stream};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::{
+    body::{Frame, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::{DEADLINE, machine::Machine};
+
+pub(super) async fn serve(listener: TcpListener, door: Door, machine: Arc<Mutex<Machine>>, image: String) {
+    while let Ok((tcp, _)) = listener.accept().await {
+        let (door, machine, image) = (door.clone(), machine.clone(), image.clone());
+        tokio::spawn(async move {
+            let Ok((Service::Guest, stream)) = door.greet(tcp, DEADLINE).await else { return };
+            let answers = service_fn(|request: Request<Incoming>| {
+                ready(Ok::<_, Infallible>(answer(request.uri().path(), &image, &mut machine.lock().unwrap())))
+            });
+            // The host may hang up at any time.
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answers).await;
+        });
+    }
+}
+
+fn answer(path: &str, image: &str, machine: &mut Machine) -> Response<Body> {
+    match path {
+        "/v1/events" => {
+            let event = GuestEvent::Status(Box::new(status(image)));
+            let line = format!("data:{}\n\n", serde_json::to_string(&event).unwrap());
+            // Open until the host hangs up.
+            let events = stream::iter([Ok(Frame::data(line.into()))]).chain(stream::pending());
+            Response::new(StreamBody::new(events).boxed_unsync())
+        }
+        "/v1/disk/grow" => {
+            machine.told += 1;
+            if machine.busy {
+                let error = json!({ "code": "internal", "message": "It is busy.", "hint": "Wait." });
+                let mut refused = Response::new(full(error.to_string()));
+                *refused.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                return refused;
+            }
+            Response::new(full(serde_json::to_vec(&DiskBytes { bytes: 1 }).unwrap()))
+        }
+        "/v1/shutdown" => {
+            machine.end(Power::Off);
+            Response::new(full(""))
+        }
+        _ => Response::new(full("")),
+    }
+}
+
+fn status(image: &str) -> GuestStatus {
+    GuestStatus {
+        boot_id: "b".into(),
+        version: "0".into(),
+        image: image.into(),
+        kernel: "6.12".into(),
+        kubernetes: KubernetesStatus { distribution: "none".into(), ..KubernetesStatus::default() },
+        conditions: Vec::new(),
+        memory: Usage::default(),
+        disk: Usage::default(),
+        cpu_share: 0.0,
+        cpus: 1,
+        uptime_s: 1,
+        unix_time_ns: clock::unix_ns(),
+    }
+}
