@@ -30,9 +30,6 @@ use super::{
 /// How far the clock may be off before a person is told.
 const CLOCK_OFF_MS: i64 = 2_000;
 
-/// How long a suspend waits for a connection that spares the resume a moment.
-const SPARE_DEADLINE: Duration = Duration::from_millis(500);
-
 /// Everything that the service `guest` answers.
 pub(super) fn router(guest: Arc<Guest>) -> Router {
     Router::new()
@@ -172,11 +169,10 @@ fn set_clock(guest: &Guest, setting: &ClockSetting) -> Result<i64, Refusal> {
 /// Makes the disk consistent with what is in memory, so that a state which can't be used later costs nothing. Caches are
 /// left alone: freeing them now would not make the state smaller (their pages keep their content until they are used
 /// anew), and the resumed machine would have to read them again.
-async fn suspend_prepare(State(guest): State<Arc<Guest>>) -> Result<StatusCode, Refusal> {
-    // Nobody waits for a Kubernetes that is not up, or slow.
-    let spare = tokio::time::timeout(SPARE_DEADLINE, guest.cluster.open_spare());
-    let (synced, _) = tokio::join!(tokio::task::spawn_blocking(rustix::fs::sync), spare);
-    synced.map_err(|error| Refusal::internal("the machine can't be made ready", &error))?;
+async fn suspend_prepare() -> Result<StatusCode, Refusal> {
+    tokio::task::spawn_blocking(rustix::fs::sync)
+        .await
+        .map_err(|error| Refusal::internal("the machine can't be made ready", &error))?;
     Ok(StatusCode::NO_CONTENT)
 }
 

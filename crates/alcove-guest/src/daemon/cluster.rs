@@ -4,7 +4,7 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result, bail};
@@ -13,7 +13,6 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, StatusCode, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use rustix::event::{PollFd, PollFlags};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
@@ -28,9 +27,6 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// More than a node's or a version's JSON ever is.
 const ANSWER_BYTES: usize = 1024 * 1024;
 
-/// For how long the API server waits for the first request of a connection is just over this.
-const SPARE: Duration = Duration::from_secs(25);
-
 /// The cluster of this machine.
 pub(super) struct Cluster {
     node: String,
@@ -38,14 +34,6 @@ pub(super) struct Cluster {
     config: Mutex<Option<(SystemTime, Arc<ClientConfig>)>>,
     /// A connection that is kept for the daemon's own small questions.
     kept: tokio::sync::Mutex<Option<http1::SendRequest<Empty<Bytes>>>>,
-    /// A connection that nobody has used yet.
-    spare: Mutex<Option<Spare>>,
-}
-
-struct Spare {
-    made: Instant,
-    with: Arc<ClientConfig>,
-    stream: TlsStream<TcpStream>,
 }
 
 /// What is seen of the node.
@@ -61,32 +49,12 @@ pub(super) struct NodeReport {
 
 impl Cluster {
     pub(super) fn new(node: String) -> Self {
-        Self { node, config: Mutex::default(), kept: tokio::sync::Mutex::default(), spare: Mutex::default() }
+        Self { node, config: Mutex::default(), kept: tokio::sync::Mutex::default() }
     }
 
-    /// A connection to the API server, as the cluster's administrator.
+    /// Opens a connection to the API server, as the cluster's administrator.
     pub(super) async fn connect(&self) -> Result<TlsStream<TcpStream>> {
         let config = self.config()?;
-        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(spare) = spare.filter(|s| s.made.elapsed() < SPARE && Arc::ptr_eq(&s.with, &config))
-            && is_open(spare.stream.get_ref().0)
-        {
-            return Ok(spare.stream);
-        }
-        Self::open(config).await
-    }
-
-    /// Opens a connection ahead of time: whoever asks first after a resume need not wait for a handshake, which takes
-    /// longest when nothing has run for a while.
-    pub(super) async fn open_spare(&self) -> Result<()> {
-        let with = self.config()?;
-        let stream = Self::open(Arc::clone(&with)).await?;
-        let spare = Spare { made: Instant::now(), with, stream };
-        *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(spare);
-        Ok(())
-    }
-
-    async fn open(config: Arc<ClientConfig>) -> Result<TlsStream<TcpStream>> {
         let connection = async {
             let tcp = TcpStream::connect(SERVER).await.context("it does not listen")?;
             tcp.set_nodelay(true)?;
@@ -173,13 +141,6 @@ impl Cluster {
     }
 }
 
-/// Whether the other side has not closed it.
-fn is_open(tcp: &TcpStream) -> bool {
-    let ended = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
-    let mut polled = [PollFd::new(tcp, ended)];
-    rustix::event::poll(&mut polled, Some(&rustix::event::Timespec::default())).is_ok_and(|changed| changed == 0)
-}
-
 fn parse_node(body: &[u8]) -> Result<NodeReport> {
     let node: serde_json::Value = serde_json::from_slice(body).context("the node's answer is damaged")?;
     let condition = node["status"]["conditions"]
@@ -232,24 +193,6 @@ mod tests {
         assert_eq!(field(text, "client-key-data").unwrap(), b"key");
         assert!(field(text, "client-certificate-data").is_err());
         assert!(field("client-key-data: ###", "client-key-data").is_err());
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_the_server_closed_is_not_taken_for_an_open_one() {
-        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = TcpStream::connect(server.local_addr().unwrap()).await.unwrap();
-        let (mut served, _) = server.accept().await.unwrap();
-        // Words that nobody has read yet, such as a session's tickets, are no end.
-        tokio::io::AsyncWriteExt::write_all(&mut served, b"tickets").await.unwrap();
-        client.readable().await.unwrap();
-        assert!(is_open(&client));
-        drop(served);
-        let closed = async {
-            while is_open(&client) {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(DEADLINE, closed).await.unwrap();
     }
 
     #[test]
