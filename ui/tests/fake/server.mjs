@@ -20,8 +20,8 @@ const CSP =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; connect-src 'self' ws://127.0.0.1:*; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /**
- * @typedef {'absent' | 'blocked' | 'booting' | 'slow' | 'bootfail' | 'running' | 'trouble' | 'failed' | 'suspended'
- *   | 'suspending' | 'stopping' | 'stopped' | 'noimage' | 'nosource' | 'refused' | 'dead' | 'many' | 'empty' | 'long'} Scenario
+ * @typedef {'absent' | 'blocked' | 'booting' | 'slow' | 'bootfail' | 'running' | 'trouble' | 'failed' | 'stuck'
+ *   | 'suspended' | 'suspending' | 'slowsuspend' | 'stopping' | 'slowstop' | 'stopped' | 'noimage' | 'nosource' | 'refused' | 'dead' | 'many' | 'empty' | 'long'} Scenario
  */
 
 /** Starts the stand-in. `app` says which pages it serves.
@@ -52,15 +52,20 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     slow: 'starting',
     bootfail: 'starting',
     failed: 'failed',
+    stuck: 'failed',
     suspending: 'suspending',
+    slowsuspend: 'suspending',
     suspended: 'suspended',
     stopping: 'stopping',
+    slowstop: 'stopping',
     stopped: 'stopped',
   };
   const state = {
     scenario,
     phase: phases[scenario] ?? 'running',
-    since: data.back(7834),
+    since: data.back({ suspending: 4, stopping: 4, slowsuspend: 130, slowstop: 130 }[scenario] ?? 7834),
+    /** A machine that was given up on is on all the same. */
+    stillOn: scenario === 'stuck',
     setup: phases[scenario] === 'absent' ? null : data.SETUP,
     settings: {
       machine: phases[scenario] === 'absent' ? null : data.SETUP,
@@ -83,7 +88,7 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
           ? data.boot(71_000, { stuck: 'apiserver' })
           : scenario === 'bootfail'
             ? data.boot(96_000, { failed: 'apiserver' })
-            : scenario === 'failed'
+            : scenario === 'failed' || scenario === 'stuck'
               ? data.boot(300_000, { failed: 'apiserver' })
               : phases[scenario] === 'absent'
                 ? null
@@ -134,6 +139,7 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
   const machine = () => {
     const up = state.phase === 'running';
     const known = state.phase !== 'absent';
+    const on = up || (state.phase === 'failed' && state.stillOn);
     const trouble = scenario === 'trouble';
     const guest = up ? data.guest(trouble) : null;
     if (guest) {
@@ -157,8 +163,8 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
       boot: known ? state.boot : null,
       guest,
       image: known ? '4be1c93a77d0' : null,
-      host_memory_bytes: up ? 2.1 * data.GIB : null,
-      host_cpu_share: up ? 0.31 : null,
+      host_memory_bytes: on ? 2.1 * data.GIB : null,
+      host_cpu_share: on ? 0.31 : null,
       disk_file: known ? { used: 9.2 * data.GIB, total: 40 * data.GIB } : null,
       state_bytes: state.phase === 'suspended' ? 812 * data.MIB : null,
       restart_needed: state.restartNeeded,
