@@ -15,7 +15,8 @@ import {
   stateWords,
   taskWords,
 } from '../../apps/native/src/machine';
-import * as data from '../fake/data.mjs';
+import * as fakeBoot from '../fake/boot.mjs';
+import * as data from '../fake/machine.mjs';
 
 beforeEach(() => setLanguage('en'));
 
@@ -28,7 +29,7 @@ const machine = (part: Partial<Machine>): Machine =>
     capabilities: data.capabilities,
     ...part,
   }) as Machine;
-const boot = (ms: number, options = {}) => data.boot(ms, options) as BootReport;
+const boot = (ms: number, options = {}) => fakeBoot.boot(ms, options) as BootReport;
 
 describe('the state in words', () => {
   test('running, with all well', () => {
