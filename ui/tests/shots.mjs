@@ -36,13 +36,26 @@ const PAGES = [
   ['slow', 'slow', '#/home'],
   ['bootfail', 'bootfail', '#/home'],
   ['failed', 'failed', '#/home'],
+  ['stuck', 'stuck', '#/home'],
+  [
+    'stuck-confirm',
+    'stuck',
+    '#/home',
+    (page) =>
+      page
+        .getByRole('alert')
+        .getByRole('button', { name: /Turn off at once|强制关闭/ })
+        .click(),
+  ],
   ['home', 'running', '#/home'],
   ['home-charts', 'running', '#/home', (page) => page.locator('figure canvas').first().waitFor()],
   ['home-trouble', 'trouble', '#/home'],
   ['home-long', 'long', '#/home'],
   ['suspended', 'suspended', '#/home'],
   ['suspending', 'suspending', '#/home'],
+  ['slowsuspend', 'slowsuspend', '#/home'],
   ['stopping', 'stopping', '#/home'],
+  ['slowstop', 'slowstop', '#/home'],
   ['stopped', 'stopped', '#/home'],
   ['snapshots', 'suspended', '#/home/snapshots'],
   ['shell', 'running', '#/home/shell', (page) => page.locator('.xterm-rows').getByText('walnut').waitFor()],

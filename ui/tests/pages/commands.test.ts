@@ -48,6 +48,8 @@ describe('the command palette has every operation that can be done now', () => {
     ['suspended', ['Resume', 'Make a snapshot', 'Restore the snapshot “before-upgrade”']],
     ['stopped', [...OFF, 'Make a snapshot', 'Delete the snapshot “before-upgrade”']],
     ['failed', OFF],
+    ['stuck', [...OFF, 'Restart the machine', 'Shut the machine down', 'Turn the machine off at once']],
+    ['slowstop', ['Turn the machine off at once']],
     ['booting', ['Shut the machine down', 'Restart the machine', 'Turn the machine off at once']],
   ] as [Scenario, string[]][])('%s', async (scenario, own) => {
     await visit(scenario, { hash: '#/home' }, async (page) => {

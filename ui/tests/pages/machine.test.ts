@@ -98,6 +98,66 @@ describe('the machine', () => {
       expect(paths(fake)).toEqual(['POST /machine/start']);
     });
   });
+  test('that failed while it is on is turned off at once by keyboard, after a question', async () => {
+    await visit('stuck', { hash: '#/home' }, async (page, fake) => {
+      await page.getByRole('heading', { level: 1, name: 'Stuck' }).waitFor();
+      await page.getByText('It is still on, but gets no further.').waitFor();
+      const off = page.getByRole('alert').getByRole('button', { name: 'Turn off at once' });
+      const dialog = page.getByRole('dialog', { name: 'Turn the machine off at once?' });
+      await off.focus();
+      await page.keyboard.press('Enter');
+      await dialog.getByText('what programs have not written to disk is lost').waitFor();
+      await page.keyboard.press('Escape');
+      await dialog.waitFor({ state: 'detached' });
+      expect(paths(fake)).toEqual([]);
+
+      await off.focus();
+      await page.keyboard.press('Enter');
+      await dialog.getByRole('button', { name: 'Turn off at once' }).focus();
+      await page.keyboard.press('Enter');
+      await page.getByRole('heading', { level: 1, name: 'Stopped' }).waitFor();
+      expect(paths(fake)).toEqual(['POST /machine/kill']);
+    });
+  });
+  test('that failed and is off has no plug to pull', async () => {
+    await visit('failed', { hash: '#/home' }, async (page) => {
+      await page.getByRole('heading', { level: 1, name: 'Didn’t come up' }).waitFor();
+      await page.getByRole('main').getByRole('button', { name: 'More' }).click();
+      await page.getByRole('menuitem', { name: 'Start a rescue shell' }).waitFor();
+      expect(await page.getByText('Turn off at once').count()).toBe(0);
+    });
+  });
+  test('that failed while it is on offers to turn it off in Chinese, too', async () => {
+    await visit('stuck', { hash: '#/home', language: 'zh' }, async (page, fake) => {
+      await page.getByRole('heading', { level: 1, name: '卡住了' }).waitFor();
+      await page.getByRole('alert').getByRole('button', { name: '强制关闭' }).click();
+      const dialog = page.getByRole('dialog', { name: '要强制关闭云主机吗？' });
+      await dialog.getByText('程序尚未写入磁盘的内容会丢失').waitFor();
+      await dialog.getByRole('button', { name: '强制关闭' }).click();
+      await page.getByRole('heading', { level: 1, name: '已停止' }).waitFor();
+      expect(paths(fake)).toEqual(['POST /machine/kill']);
+    });
+  });
+  test.each([
+    ['slowstop', 'Shutting down', 'stopping'],
+    ['slowsuspend', 'Suspending', 'suspending'],
+  ] as const)(
+    'that rests only after long can be turned off at once: %s',
+    async (scenario, heading, usual) => {
+      await visit(scenario, { hash: '#/home' }, async (page, fake) => {
+        await page.getByRole('heading', { level: 1, name: heading }).waitFor();
+        await page.getByText(/^This takes long: 2 min \d+ s so far$/).waitFor();
+        await page.getByRole('main').getByRole('button', { name: 'Turn off at once' }).click();
+        await page.getByRole('dialog').getByRole('button', { name: 'Turn off at once' }).click();
+        await page.getByRole('heading', { level: 1, name: 'Stopped' }).waitFor();
+        expect(paths(fake)).toEqual(['POST /machine/kill']);
+      });
+      await visit(usual, { hash: '#/home' }, async (page) => {
+        await page.getByRole('heading', { level: 1, name: heading }).waitFor();
+        expect(await page.getByText('This takes long').count()).toBe(0);
+      });
+    },
+  );
   test('that boots slowly says so and shows the log of the step', async () => {
     await visit('slow', { hash: '#/home' }, async (page) => {
       await page.getByText('“Cluster API” takes longer than usual').waitFor();

@@ -4,12 +4,19 @@ import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { plainLine } from '../../packages/kit/src/log';
 import { score, type Command } from '../../packages/kit/src/palette';
+import { seeking } from '../../packages/kit/src/search';
 import { kept, snapAt, snapBox } from '../../apps/desktop/src/place';
 
 test('log lines lose their escape sequences and nothing else', () => {
   expect(plainLine('\u001b[1;31mError\u001b[0m: 中文\ttab')).toBe('Error: 中文\ttab');
   expect(plainLine('\u001bcSeaBIOS')).toBe('SeaBIOS');
   expect(plainLine('\u001b]0;title\u0007text\u0000')).toBe('text');
+});
+
+test('a list is searched for all words, in any order and case', () => {
+  expect(seeking(' Web  team-1 ')('team-1 web-0 running')).toBe(true);
+  expect(seeking('web team-2')('team-1 web-0 running')).toBe(false);
+  expect(seeking('  ')('')).toBe(true);
 });
 
 test('the palette finds by any words in any order, titles first', () => {

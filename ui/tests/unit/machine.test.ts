@@ -6,12 +6,17 @@ import {
   bootShare,
   bootSteps,
   machineTone,
+  isOn,
+  isStuck,
   mainAction,
+  phaseWords,
+  restsLong,
   slow,
   stateWords,
   taskWords,
 } from '../../apps/native/src/machine';
-import * as data from '../fake/data.mjs';
+import * as fakeBoot from '../fake/boot.mjs';
+import * as data from '../fake/machine.mjs';
 
 beforeEach(() => setLanguage('en'));
 
@@ -20,10 +25,11 @@ const machine = (part: Partial<Machine>): Machine =>
     phase: 'running',
     conditions: [],
     guest: data.guest(false),
+    host_memory_bytes: null,
     capabilities: data.capabilities,
     ...part,
   }) as Machine;
-const boot = (ms: number, options = {}) => data.boot(ms, options) as BootReport;
+const boot = (ms: number, options = {}) => fakeBoot.boot(ms, options) as BootReport;
 
 describe('the state in words', () => {
   test('running, with all well', () => {
@@ -50,6 +56,35 @@ describe('the state in words', () => {
       expect(machineTone(one)).toBe(tone);
       expect(mainAction(one)).toBe(action);
     }
+  });
+  test('what was given up on and is still on says so, and tries again what it was given up on', () => {
+    const stuck = machine({ phase: 'failed', host_memory_bytes: 2e9, desired: 'running' });
+    expect([isOn(stuck), isStuck(stuck), phaseWords(stuck)]).toEqual([true, true, 'Stuck']);
+    expect(stateWords(stuck, null)).toContain('still on');
+    expect(mainAction(stuck)).toBe('start');
+    expect(mainAction({ ...stuck, desired: 'stopped' })).toBe('stop');
+    expect(mainAction({ ...stuck, desired: 'suspended' })).toBe('suspend');
+
+    const off = machine({ phase: 'failed', desired: 'stopped' });
+    expect([isOn(off), isStuck(off), phaseWords(off)]).toEqual([false, false, 'Didn’t come up']);
+    expect(mainAction(off)).toBe('start');
+  });
+  test('a way to rest is long after a while, a suspend later the more memory there is', () => {
+    const now = Date.parse('2026-09-12T10:00:00Z');
+    const taken = (phase: Machine['phase'], seconds: number, memory: number) =>
+      restsLong(
+        machine({
+          phase,
+          since: new Date(now - seconds * 1000).toISOString(),
+          setup: { ...data.SETUP, memory_bytes: memory },
+        }),
+        now,
+      );
+    expect(taken('stopping', 40, 64e9)).toBe(null);
+    expect(taken('stopping', 50, 64e9)).toBe(50);
+    expect(taken('suspending', 60, 2e9)).toBe(60);
+    expect(taken('suspending', 60, 8e9)).toBe(null);
+    expect(taken('running', 6000, 2e9)).toBe(null);
   });
   test('a provider that can’t suspend offers to shut down', () => {
     expect(mainAction(machine({ capabilities: { ...data.capabilities, suspend: false } }))).toBe('stop');

@@ -4,7 +4,7 @@ import { setLanguage } from '../../packages/i18n/src';
 import { conditionsInOrder, conditionWords, sentence } from '../../apps/native/src/machine';
 import { fitting, operationMessage, operationWords } from '../../apps/native/src/operations';
 import { en } from '../../apps/native/src/text/en';
-import * as data from '../fake/data.mjs';
+import * as data from '../fake/machine.mjs';
 
 beforeEach(() => setLanguage('en'));
 const operation = (part: Partial<Operation>): Operation => ({

@@ -2,6 +2,7 @@ import type { MachineSetup, Snapshot } from '@alcove/api';
 import { dateTime } from '@alcove/i18n';
 import { toast } from '@alcove/kit';
 import { app } from './app.svelte';
+import type { mainAction } from './machine';
 import { t } from './text';
 
 type Simple = 'start' | 'suspend' | 'resume' | 'stop' | 'restart' | 'kill';
@@ -11,6 +12,12 @@ export function verb(name: Simple, body: Record<string, unknown> = {}): Promise<
   return app.run(name, () =>
     app.live.client.verb(name, name === 'start' ? { rescue: false, ...body } : body),
   );
+}
+
+/** Does the main thing that can be done with the machine now; shutting down is asked about first. */
+export function act(action: NonNullable<ReturnType<typeof mainAction>>): void {
+  if (action === 'stop') askStop();
+  else void verb(action);
 }
 
 /** Starts with a shell on the serial console instead of the system, and shows the console. */

@@ -12,7 +12,7 @@ import {
   verb,
 } from './actions';
 import { app } from './app.svelte';
-import { holds, LOG_SOURCES, taskWords } from './machine';
+import { holds, isOn, isStuck, LOG_SOURCES, taskWords } from './machine';
 import { t } from './text';
 
 /** Everything that the person can do or go to now. */
@@ -36,7 +36,6 @@ export function commands(): Command[] {
   if (!machine || machine.phase === 'absent') return list;
 
   const { phase } = machine;
-  const off = phase === 'stopped' || phase === 'failed' || phase === 'suspended';
   if (holds(machine, 'PlatformReady')) {
     list.push(act('desktop', t('verb.desktop'), () => void app.openDesktop(), 'open web'));
   }
@@ -48,12 +47,11 @@ export function commands(): Command[] {
     list.push(act('start', t('verb.start'), () => void verb('start'), 'boot'));
     list.push(act('rescue', t('verb.rescue'), () => void startRescue(), 'shell repair'));
   }
-  if (phase === 'running' || phase === 'starting') {
+  if (phase === 'running' || phase === 'starting' || isStuck(machine)) {
     list.push(act('restart', t('verb.restart_machine'), askRestart, 'reboot'));
     list.push(act('stop', t('verb.stop_machine'), askStop, 'shut down'));
   }
-  if (!off && phase !== 'stopping')
-    list.push(act('kill', t('verb.kill_machine'), askKill, 'power off force'));
+  if (isOn(machine)) list.push(act('kill', t('verb.kill_machine'), askKill, 'power off force'));
   if (phase === 'stopped' || phase === 'suspended') {
     list.push(
       act('snapshot', t('palette.make_snapshot'), () => app.go('#/home/snapshots?make=1'), 'copy keep'),

@@ -9,7 +9,7 @@ import type {
   TaskState,
   Transfer,
 } from '@alcove/api';
-import { bytes, duration, language } from '@alcove/i18n';
+import { bytes, duration, language, since } from '@alcove/i18n';
 import type { Step, Tone } from '@alcove/kit';
 import { maybe, t, tn } from './text';
 
@@ -49,6 +49,19 @@ export function phaseTone(phase: Phase): Tone {
   if (phase === 'starting' || phase === 'suspending' || phase === 'stopping') return 'busy';
   return 'idle';
 }
+
+/** Whether the machine is on. One that was given up on may still be: it then holds memory of this computer. */
+export function isOn({ phase, host_memory_bytes }: Machine): boolean {
+  if (phase === 'failed') return host_memory_bytes !== null;
+  return phase !== 'absent' && phase !== 'suspended' && phase !== 'stopped';
+}
+
+/** Whether the machine was given up on and is on all the same. */
+export const isStuck = (machine: Machine): boolean => machine.phase === 'failed' && isOn(machine);
+
+/** The machine's phase in a word or two. */
+export const phaseWords = (machine: Machine): string =>
+  t(isStuck(machine) ? 'phase.stuck' : `phase.${machine.phase}`);
 
 /** How the machine is drawn: running with something amiss needs attention. */
 export function machineTone(machine: Machine): Tone {
@@ -107,8 +120,11 @@ export function mainAction(machine: Machine): 'start' | 'suspend' | 'resume' | '
     case 'suspended':
       return 'resume';
     case 'stopped':
-    case 'failed':
       return 'start';
+    case 'failed':
+      // What it was given up on is tried again.
+      if (!isStuck(machine) || machine.desired === 'running') return 'start';
+      return machine.desired === 'suspended' ? 'suspend' : 'stop';
     case 'starting':
       return 'stop';
     default:
@@ -141,7 +157,7 @@ export function stateWords(machine: Machine, pods: { total: number; well: number
         ? t('state.suspended', { size: bytes(machine.state_bytes) })
         : t('state.suspended_plain');
     case 'failed':
-      return t('state.failed_kept');
+      return t(isStuck(machine) ? 'state.failed_on' : 'state.failed_kept');
     case 'starting':
       return t(
         machine.boot?.steps.some(({ state }) => state === 'failed') ? 'state.stuck' : 'state.starting',
@@ -149,6 +165,19 @@ export function stateWords(machine: Machine, pods: { total: number; well: number
     default:
       return t(`state.${machine.phase}`);
   }
+}
+
+const LONG_STOP_S = 45;
+const LONG_SUSPEND_S = 30;
+/** What a slow disk takes in. */
+const SAVED_BYTES_A_SECOND = 100e6;
+
+/** For how long the machine has been on its way to rest, in seconds, where that is long; else null. */
+export function restsLong({ phase, since: begun, setup }: Machine, now: number): number | null {
+  if (phase !== 'stopping' && phase !== 'suspending') return null;
+  const saving = (setup?.memory_bytes ?? 0) / SAVED_BYTES_A_SECOND;
+  const taken = since(begun, now);
+  return taken > (phase === 'stopping' ? LONG_STOP_S : LONG_SUSPEND_S + saving) ? taken : null;
 }
 
 const SLOW_FACTOR = 2;

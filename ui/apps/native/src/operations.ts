@@ -1,6 +1,7 @@
 import type { Operation } from '@alcove/api';
 import { bytes } from '@alcove/i18n';
 import type { Tone } from '@alcove/kit';
+import { seeking } from '@alcove/kit/search';
 import { sentence } from './machine';
 import { maybe, t } from './text';
 
@@ -45,13 +46,13 @@ export interface Wanted {
 
 /** The operations that fit, by all that is wanted. */
 export function fitting(operations: Operation[], { search, who, what, result }: Wanted): Operation[] {
-  const words = search.toLowerCase().split(/\s+/).filter(Boolean);
+  const fits = seeking(search);
   return operations.filter((operation) => {
     if ((who && operation.who !== who) || (what && operation.what !== what)) return false;
     if (result && operation.result !== result) return false;
-    if (words.length === 0) return true;
-    const text =
-      `${operationWords(operation)} ${operation.message} ${operation.subject} ${operation.what}`.toLowerCase();
-    return words.every((word) => text.includes(word));
+    if (!search.trim()) return true;
+    return fits(
+      `${operationWords(operation)} ${operation.message} ${operation.subject} ${operation.what}`.toLowerCase(),
+    );
   });
 }

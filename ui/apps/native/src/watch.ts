@@ -1,6 +1,7 @@
 import type { Phase } from '@alcove/api';
 import { app } from './app.svelte';
 import { errorWords } from './errors';
+import { isStuck } from './machine';
 import { t } from './text';
 
 /** Tells the person outside the window what matters when the window isn't looked at. */
@@ -15,7 +16,10 @@ export function watchMachine(): () => void {
     if (phase === 'failed') {
       const words = machine.failure ? errorWords(machine.failure.error) : null;
       void app.platform
-        .notify(t('notify.failed'), words ? `${words.title} ${words.hint}` : '')
+        .notify(
+          t(isStuck(machine) ? 'notify.stuck' : 'notify.failed'),
+          words ? `${words.title} ${words.hint}` : '',
+        )
         .catch(() => undefined);
     } else if (phase === 'running' && before === 'starting') {
       void app.platform.notify(t('notify.running'), t('notify.running_text')).catch(() => undefined);

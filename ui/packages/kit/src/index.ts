@@ -29,7 +29,7 @@ export { default as Table } from './components/Table.svelte';
 export { default as Tabs } from './components/Tabs.svelte';
 export { default as TextInput } from './components/TextInput.svelte';
 export { default as Toasts } from './components/Toasts.svelte';
-export type { Column } from './components/Table.svelte';
+export type { Column, TableContent } from './components/Table.svelte';
 export { score, type Command } from './palette';
 export type { MenuItem } from './components/Menu.svelte';
 export type { Step } from './components/StepList.svelte';
