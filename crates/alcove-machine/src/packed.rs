@@ -22,6 +22,9 @@ use rustix::fs::SeekFrom;
 
 /// Begins every packed file; the digit is the format's version.
 const MAGIC: &[u8; 8] = b"ALCVMEM2";
+/// As quick as LZ4, and a sixth smaller: 986 MB of a machine that has just booted become 307 MB (LZ4 366 MB; level 1
+/// 276 MB, in a fifth more time).
+const LEVEL: i32 = -1;
 /// Bytes of memory in a chunk, at most.
 const CHUNK: u64 = 1 << 20;
 /// Length of the tail: where the index begins, its length, its checksum, [`MAGIC`].
@@ -51,7 +54,7 @@ struct Chunk {
     /// Where its compressed bytes lie, and how many they are.
     at: u64,
     packed: u32,
-    /// CRC-32 of the memory in it.
+    /// CRC-32 of its compressed bytes.
     checksum: u32,
     pieces: Vec<Piece>,
 }
@@ -149,14 +152,15 @@ fn pack_chunks(
         if pieces.is_empty() {
             return Ok(());
         }
-        room.packed.resize(lz4_flex::block::get_maximum_output_size(room.plain.len()), 0);
-        let length = lz4_flex::block::compress_into(&room.plain, &mut room.packed).map_err(io::Error::other)?;
+        room.packed.clear();
+        room.packed.reserve(zstd::zstd_safe::compress_bound(room.plain.len()));
+        let length = room.compressor.compress_to_buffer(&room.plain, &mut room.packed)?;
         let at = end.fetch_add(length as u64, Ordering::Relaxed);
-        packed.write_all_at(&room.packed[..length], at)?;
+        packed.write_all_at(&room.packed, at)?;
         let chunk = Chunk {
             at,
             packed: u32::try_from(length).map_err(io::Error::other)?,
-            checksum: crc32fast::hash(&room.plain),
+            checksum: crc32fast::hash(&room.packed),
             pieces,
         };
         done.lock().unwrap_or_else(PoisonError::into_inner).push(chunk);
@@ -240,11 +244,17 @@ impl Packed {
             let chunk = &self.chunks[i];
             room.packed.resize(chunk.packed as usize, 0);
             self.file.read_exact_at(&mut room.packed, chunk.at)?;
-            room.plain.resize(size(chunk.bytes())?, 0);
-            let length = lz4_flex::block::decompress_into(&room.packed, &mut room.plain)
-                .map_err(|_| damaged("a part of it can't be unpacked"))?;
-            if length != room.plain.len() || crc32fast::hash(&room.plain) != chunk.checksum {
+            if crc32fast::hash(&room.packed) != chunk.checksum {
                 return Err(damaged("a part of it is not what was written"));
+            }
+            let bytes = size(chunk.bytes())?;
+            room.plain.clear();
+            room.plain.reserve(bytes);
+            room.decompressor
+                .decompress_to_buffer(&room.packed, &mut room.plain)
+                .map_err(|_| damaged("a part of it can't be unpacked"))?;
+            if room.plain.len() != bytes {
+                return Err(damaged("a part of it has another length"));
             }
             let mut rest = &room.plain[..];
             for piece in &chunk.pieces {
@@ -258,10 +268,22 @@ impl Packed {
 }
 
 /// What one thread works with.
-#[derive(Default)]
 struct Room {
     plain: Vec<u8>,
     packed: Vec<u8>,
+    compressor: zstd::bulk::Compressor<'static>,
+    decompressor: zstd::bulk::Decompressor<'static>,
+}
+
+impl Room {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            plain: Vec::new(),
+            packed: Vec::new(),
+            compressor: zstd::bulk::Compressor::new(LEVEL)?,
+            decompressor: zstd::bulk::Decompressor::new()?,
+        })
+    }
 }
 
 /// Does `work` for each number below `count`, by several threads. Ends early at the first error.
@@ -270,7 +292,7 @@ fn each(count: usize, work: impl Fn(usize, &mut Room) -> io::Result<()> + Sync) 
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let run = || {
-        let mut room = Room::default();
+        let mut room = Room::new()?;
         while !failed.load(Ordering::Relaxed) {
             let i = next.fetch_add(1, Ordering::Relaxed);
             if i >= count {

@@ -51,7 +51,7 @@ pub struct StateFacts {
     pub fingerprint: Fingerprint,
     /// The data disk that it belongs to.
     pub disk: DiskMark,
-    /// How the memory was written: `packed`, `mapped-ram-direct`, `mapped-ram` or `stream`.
+    /// How the memory was written: `packed-zstd`, `mapped-ram-direct`, `mapped-ram` or `stream`.
     pub format: String,
     /// When it was made.
     pub created: jiff::Timestamp,
@@ -88,6 +88,9 @@ pub enum Reason {
     /// It was written by a newer version.
     #[error("it was written by a newer Alcove")]
     TooNew,
+    /// It was written in a way that this version does not read.
+    #[error("it was written by another Alcove, in the format {0}")]
+    Format(String),
     /// It was used before.
     #[error("it has been used already, and the disk has gone on since")]
     Used,

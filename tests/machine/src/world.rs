@@ -61,11 +61,7 @@ impl World {
     /// A world whose machine is suspended, warm: a copy of one that was booted once for this image.
     pub fn warm(name: &str) -> Result<Self> {
         let world = Self::empty(name)?;
-        let from = warm::machine()?;
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?
-            .block_on(alcove_machine::warm::adopt(&from, &world.layout))?;
+        warm::adopt(&world)?;
         Ok(world)
     }
 

@@ -4,7 +4,10 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io::{self, Read},
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{MetadataExt, PermissionsExt},
+    },
     path::Path,
     process::Stdio,
     time::Duration,
@@ -37,6 +40,28 @@ pub(crate) fn head(disk: &Path) -> Result<Head> {
         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(damaged("it is cut off")),
         Err(e) => Err(MachineError::io("can't read", disk, e)),
     }
+}
+
+/// Whether a process has the disk open: QEMU and its tools hold locks on what they write.
+pub(crate) fn is_locked(disk: &Path) -> Result<bool> {
+    let file = match File::open(disk) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(MachineError::io("can't read", disk, e)),
+    };
+    // The locks are those of open files, which belong to no process; rustix takes the kernel's -1 for a mistake.
+    let mut lock = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    // SAFETY: the descriptor is open, and the kernel writes into `lock`, which lives on.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLK, &raw mut lock) } != 0 {
+        return Err(MachineError::io("can't ask for the locks on", disk, io::Error::last_os_error()));
+    }
+    Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
 }
 
 fn parse_head(bytes: &[u8; 80]) -> Option<Head> {
@@ -143,6 +168,23 @@ async fn run(img: &Path, arguments: &[&OsStr], about: &Path) -> Result<Vec<u8>> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_lock_as_qemu_takes_it_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = dir.path().join("data.qcow2");
+        assert!(!is_locked(&disk).unwrap());
+        let file = File::create(&disk).unwrap();
+        assert!(!is_locked(&disk).unwrap());
+        let (kind, from) = (libc::F_WRLCK as libc::c_short, libc::SEEK_SET as libc::c_short);
+        let lock = libc::flock { l_type: kind, l_whence: from, l_start: 100, l_len: 1, l_pid: 0 };
+        // SAFETY: the descriptor is open, and the kernel only reads `lock`.
+        assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) }, 0);
+        assert!(is_locked(&disk).unwrap());
+        drop(file);
+        assert!(!is_locked(&disk).unwrap());
+    }
 
     #[test]
     fn the_head_of_a_disk_is_read() {

@@ -17,7 +17,8 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{MachineError, Result, files, liveness};
+use super::disk;
+use crate::{Layout, MachineError, Result, files, liveness};
 
 /// A log is moved aside at a start when it is longer than this.
 const ROTATE_AT: u64 = 4 << 20;
@@ -116,10 +117,11 @@ pub(crate) fn rotate(log: &Path) {
     }
 }
 
-/// Waits until nobody holds the lock on the pidfile any more.
-pub(crate) async fn wait_for_end(pidfile: &Path, deadline: Instant) -> Result<bool> {
+/// Waits until nobody holds the lock on the pidfile any more, nor one on the disk: a process that ends lets go of one
+/// file after the other, and of the guest's memory in between.
+pub(crate) async fn wait_for_end(layout: &Layout, deadline: Instant) -> Result<bool> {
     loop {
-        if liveness::holder(pidfile)?.is_none() {
+        if liveness::holder(&layout.pidfile())?.is_none() && !disk::is_locked(&layout.data_disk())? {
             return Ok(true);
         }
         if Instant::now() >= deadline {
@@ -130,9 +132,10 @@ pub(crate) async fn wait_for_end(pidfile: &Path, deadline: Instant) -> Result<bo
 }
 
 /// Ends the process that holds the lock on the pidfile, at once.
-pub(crate) async fn kill_holder(pidfile: &Path) -> Result<()> {
+pub(crate) async fn kill_holder(layout: &Layout) -> Result<()> {
     const PATIENCE: Duration = Duration::from_secs(10);
-    let Some(pid) = liveness::holder(pidfile)? else { return Ok(()) };
+    let pidfile = layout.pidfile();
+    let Some(pid) = liveness::holder(&pidfile)? else { return Ok(()) };
     let Some(target) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
         return Err(MachineError::Unsupported {
             message: "the machine's process can't be seen from here".into(),
@@ -143,7 +146,7 @@ pub(crate) async fn kill_holder(pidfile: &Path) -> Result<()> {
         Ok(()) | Err(rustix::io::Errno::SRCH) => {}
         Err(e) => return Err(MachineError::io("can't end the process of", pidfile, e.into())),
     }
-    if wait_for_end(pidfile, Instant::now() + PATIENCE).await? {
+    if wait_for_end(layout, Instant::now() + PATIENCE).await? {
         return Ok(());
     }
     Err(MachineError::Timeout { what: format!("the end of process {pid}"), after: PATIENCE })

@@ -352,7 +352,7 @@ impl Provider for QemuProvider {
             return Ok(None);
         }
         let wanted = self.plan(spec, image).await?.fingerprint;
-        Ok(state.check(&wanted, &self.layout.data_disk()))
+        Ok(run::usable(self, &wanted))
     }
 
     async fn discard_state(&self) -> Result<()> {
@@ -362,7 +362,6 @@ impl Provider for QemuProvider {
 
     async fn stop(&self, deadline: Duration) -> Result<()> {
         let by = Instant::now() + deadline;
-        let pidfile = self.layout.pidfile();
         while self.alive()?.is_some() {
             let Some(qmp) = self.watch.link(LOOK).await? else { break };
             match qmp.run_state().await {
@@ -381,7 +380,7 @@ impl Provider for QemuProvider {
                 tracing::debug!(error = %e, "the power button could not be pressed");
             }
             let again = by.min(Instant::now() + ASK_AGAIN);
-            if process::wait_for_end(&pidfile, again).await? {
+            if process::wait_for_end(&self.layout, again).await? {
                 break;
             }
             if Instant::now() >= by {
@@ -392,7 +391,7 @@ impl Provider for QemuProvider {
     }
 
     async fn kill(&self) -> Result<()> {
-        process::kill_holder(&self.layout.pidfile()).await
+        process::kill_holder(&self.layout).await
     }
 
     async fn destroy(&self) -> Result<()> {

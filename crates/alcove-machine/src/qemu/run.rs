@@ -66,13 +66,12 @@ pub(crate) async fn resume(provider: &QemuProvider, spec: &MachineSpec, image: &
     let began = Instant::now();
     let plan = provider.plan(spec, image).await?;
     let state = provider.state_folder();
-    let facts = match state.check(&plan.fingerprint, &provider.layout.data_disk()) {
+    let facts = match usable(provider, &plan.fingerprint) {
         Some(Validity::Usable(facts)) => facts,
         Some(Validity::Discard(reason)) => return Err(MachineError::StateInvalid(reason)),
         None => return Err(MachineError::StateInvalid(Reason::None)),
     };
-    let format = Format::parse(&facts.format)
-        .ok_or_else(|| MachineError::StateInvalid(Reason::Corrupt(format!("unknown format {:?}", facts.format))))?;
+    let format = Format::parse(&facts.format).ok_or(MachineError::StateInvalid(Reason::Format(facts.format)))?;
     // The blob is only looked at again when the guest restarts by itself; QEMU wants it all the same.
     let credentials = Credentials::for_start(&provider.layout).await.map_err(|e| match e {
         MachineError::KeysLost => MachineError::StateInvalid(Reason::KeysLost),
@@ -104,7 +103,7 @@ pub(crate) async fn resume(provider: &QemuProvider, spec: &MachineSpec, image: &
     if let Err(e) = qmp.execute(qmp::cont {}).await {
         // The guest has not run, so the state is as good as it was; the disk's mark will say if that is not so.
         let error = died(&process, "QEMU died when the guest was to run on", e.into()).await;
-        process::kill_holder(&provider.layout.pidfile()).await?;
+        process::kill_holder(&provider.layout).await?;
         state.unmark_used()?;
         return Err(error);
     }
@@ -115,6 +114,16 @@ pub(crate) async fn resume(provider: &QemuProvider, spec: &MachineSpec, image: &
         tracing::warn!(error = %e, "the used state could not be deleted");
     }
     started
+}
+
+/// Whether the suspended state can be used by a machine with this fingerprint. `None` when there is none.
+pub(crate) fn usable(provider: &QemuProvider, wanted: &Fingerprint) -> Option<Validity> {
+    match provider.state_folder().check(wanted, &provider.layout.data_disk())? {
+        Validity::Usable(facts) if Format::parse(&facts.format).is_none() => {
+            Some(Validity::Discard(Reason::Format(facts.format)))
+        }
+        validity => Some(validity),
+    }
 }
 
 async fn started(
@@ -161,6 +170,9 @@ async fn spawn(
     // Asked again: reading the keys may have taken a while, in which a QEMU that an earlier supervisor had spawned came
     // up. Without its sockets it could not be reached any more.
     provider.must_be_off()?;
+    if !process::wait_for_end(layout, Instant::now() + QUIT).await? {
+        return Err(MachineError::Busy);
+    }
     process::rotate(&layout.serial_log());
     // A socket file that a dead QEMU has left behind would be taken for the new one's.
     for socket in [&paths.qmp, &paths.qmp_diag, &paths.agent, &paths.console] {
@@ -340,11 +352,10 @@ async fn write(provider: &QemuProvider, qmp: &Qmp, state: &StateFolder, fingerpr
 async fn finish(provider: &QemuProvider, qmp: &Qmp) -> Result<()> {
     // An answer may not come any more.
     let _ = qmp.execute(qmp::quit {}).await;
-    let pidfile = provider.layout.pidfile();
-    if process::wait_for_end(&pidfile, Instant::now() + QUIT).await? {
+    if process::wait_for_end(&provider.layout, Instant::now() + QUIT).await? {
         return Ok(());
     }
-    process::kill_holder(&pidfile).await
+    process::kill_holder(&provider.layout).await
 }
 
 /// Ends a QEMU that stands still beside a complete state: the last step of a suspend or the first of a resume was
@@ -358,7 +369,7 @@ pub(crate) async fn end_saved(provider: &QemuProvider) -> Result<()> {
     {
         return Ok(());
     }
-    process::kill_holder(&provider.layout.pidfile()).await
+    process::kill_holder(&provider.layout).await
 }
 
 /// What it means that QEMU says this of its guest; `saved`: a complete state lies on the disk.

@@ -53,7 +53,7 @@ pub(crate) enum Format {
 impl Format {
     pub(crate) fn word(self) -> &'static str {
         match self {
-            Self::Packed => "packed",
+            Self::Packed => "packed-zstd",
             Self::MappedDirect => "mapped-ram-direct",
             Self::Mapped => "mapped-ram",
             Self::Stream => "stream",
