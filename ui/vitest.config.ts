@@ -18,6 +18,8 @@ export default defineConfig({
           hookTimeout: 60_000,
           // One browser at a time: the machines that run this are small.
           fileParallelism: false,
+          // What the files import is read once; each starts a browser of its own.
+          isolate: false,
           maxWorkers: 1,
         },
       },

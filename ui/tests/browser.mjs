@@ -18,3 +18,24 @@ export const launch = () =>
     executablePath: executable(),
     args: ['--no-sandbox', '--disable-gpu', '--font-render-hinting=none'],
   });
+
+/**
+ * A context of a person who sees the pages in this theme and language, and wants nothing to move.
+ * @param {import('playwright-core').Browser} browser
+ * @param {{ theme: string, language: string }} look
+ * @param {import('playwright-core').BrowserContextOptions} [more]
+ */
+export async function contextOf(browser, { theme, language }, more = {}) {
+  const context = await browser.newContext({
+    colorScheme: theme === 'light' ? 'light' : 'dark',
+    contrast: theme === 'contrast' ? 'more' : 'no-preference',
+    locale: language === 'zh' ? 'zh-CN' : 'en-GB',
+    reducedMotion: 'reduce',
+    ...more,
+  });
+  await context.addInitScript((look) => localStorage.setItem('alcove.look', JSON.stringify(look)), {
+    theme,
+    language,
+  });
+  return context;
+}

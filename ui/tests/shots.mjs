@@ -2,7 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { launch } from './browser.mjs';
+import { contextOf, launch } from './browser.mjs';
 import { startFake } from './fake/server.mjs';
 
 const folder = process.env['SHOTS'] ?? join(tmpdir(), 'alcove-shots');
@@ -151,17 +151,7 @@ try {
             const file = `${name}-${size}-${theme}-${language}`;
             if (!only.test(file)) continue;
             const fake = await startFake({ scenario, app, settings: { theme, language } });
-            const context = await browser.newContext({
-              viewport: { width, height },
-              colorScheme: theme === 'light' ? 'light' : 'dark',
-              contrast: theme === 'contrast' ? 'more' : 'no-preference',
-              locale: language === 'zh' ? 'zh-CN' : 'en-GB',
-              reducedMotion: 'reduce',
-            });
-            await context.addInitScript((look) => localStorage.setItem('alcove.look', JSON.stringify(look)), {
-              theme,
-              language,
-            });
+            const context = await contextOf(browser, { theme, language }, { viewport: { width, height } });
             const page = await context.newPage();
             await page.goto(`${fake.url}/${hash}`);
             await page.locator('h1, h2').first().waitFor();
