@@ -130,6 +130,10 @@ fn of_machine(machine: &Machine) -> (Shape, Word, Vec<Action>) {
         Phase::Suspended => (Shape::Suspended, Word::Suspended, vec![Action::Resume]),
         Phase::Stopping => (Shape::Busy, Word::Stopping, vec![]),
         Phase::Stopped => (Shape::Suspended, Word::Stopped, vec![Action::Start]),
+        // It was given up on and is still on.
+        Phase::Failed if machine.host_memory_bytes.is_some() => {
+            (Shape::Attention, Word::Failed, vec![Action::StartAgain, Action::Stop])
+        }
         Phase::Failed => (Shape::Attention, Word::Failed, vec![Action::StartAgain]),
     }
 }
@@ -232,6 +236,13 @@ pub(crate) mod tests {
             let got = view(Seen::Connected, Some(&machine(phase, ready)), false);
             assert_eq!(got, View { shape, line, actions, desktop }, "{phase:?} ready={ready}");
         }
+    }
+
+    #[test]
+    fn one_that_was_given_up_on_and_is_still_on_can_be_shut_down() {
+        let mut m = machine(Phase::Failed, false);
+        m.host_memory_bytes = Some(1 << 30);
+        assert_eq!(view(Seen::Connected, Some(&m), false).actions, [Action::StartAgain, Action::Stop]);
     }
 
     #[test]
