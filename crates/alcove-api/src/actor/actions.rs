@@ -36,7 +36,6 @@ impl Actor {
         let chosen = choose_image(&shared, &mut spec, self.shared.settings.get().machine);
         self.spec = Some(spec.clone());
         self.coming_up(BootKind::Cold);
-        self.ready_by = Some(Instant::now() + self.shared.config.boot_deadline);
         Box::pin(async move {
             let started = async {
                 let image = chosen?;
@@ -59,7 +58,6 @@ impl Actor {
         let Some(spec) = self.spec.clone() else { return Box::pin(std::future::pending()) };
         let shared = self.shared.clone();
         self.coming_up(BootKind::Resume);
-        self.ready_by = Some(Instant::now() + self.shared.config.boot_deadline);
         Box::pin(async move {
             let started = async {
                 let image = image_of(&shared, &spec)?;
@@ -71,6 +69,7 @@ impl Actor {
 
     fn coming_up(&mut self, kind: BootKind) {
         self.ready = false;
+        self.ready_by = None;
         let history = self.shared.layout.machine().join("boot-times.json");
         let mut boot = Boot::begin(kind, &history, Duration::ZERO);
         let first = if kind == BootKind::Resume { "restore" } else { "kernel" };
@@ -214,6 +213,8 @@ impl Actor {
         match done {
             Done::Started(kind, Ok(started)) => {
                 self.in_the_way = 0;
+                // What came before, such as the trial of an acceleration, is not the guest's time.
+                self.ready_by = Some(Instant::now() + self.shared.config.boot_deadline);
                 if kind == BootKind::Resume {
                     self.shared.boot(|boot| {
                         boot.host_sees("restore", StepState::Done, None);

@@ -118,10 +118,15 @@ impl QemuProvider {
         liveness::holder(&self.layout.pidfile())
     }
 
-    pub(crate) fn must_be_off(&self) -> Result<()> {
-        match self.alive()? {
-            None => Ok(()),
-            Some(_) => Err(run::already_on()),
+    /// Nothing runs the machine, and nothing holds its disk: a QEMU that was ended is waited for.
+    pub(crate) async fn must_be_off(&self) -> Result<()> {
+        if self.alive()?.is_some() {
+            return Err(run::already_on());
+        }
+        if process::wait_for_end(&self.layout, Instant::now() + run::QUIT).await? {
+            Ok(())
+        } else {
+            Err(MachineError::Busy)
         }
     }
 
@@ -190,6 +195,7 @@ impl QemuProvider {
         }
         let off = self.alive()?.is_none() && self.state_folder().facts().is_err();
         if off && head.size < spec.setup.disk_bytes {
+            self.must_be_off().await?;
             disk::resize(&installed.qemu_img, &data, spec.setup.disk_bytes).await?;
         }
         Ok(())
@@ -217,6 +223,10 @@ impl QemuProvider {
                 hint: "Resume the machine first, or shut it down.",
             });
         }
+        if bytes == head.size {
+            return Ok(());
+        }
+        self.must_be_off().await?;
         disk::resize(&self.installed().await?.qemu_img, &data, bytes).await
     }
 
@@ -319,7 +329,7 @@ impl Provider for QemuProvider {
         let (spec, image) = (spec.clone(), image.clone());
         self.detached(|this| async move {
             let _lock = this.lock()?;
-            this.must_be_off()?;
+            this.must_be_off().await?;
             this.must_exist()?;
             run::cold(&this, &spec, &image, &options).await
         })
@@ -339,7 +349,7 @@ impl Provider for QemuProvider {
         self.detached(|this| async move {
             let _lock = this.lock()?;
             run::end_saved(&this).await?;
-            this.must_be_off()?;
+            this.must_be_off().await?;
             this.must_exist()?;
             run::resume(&this, &spec, &image).await
         })
@@ -397,7 +407,7 @@ impl Provider for QemuProvider {
     async fn destroy(&self) -> Result<()> {
         self.detached(|this| async move {
             let _lock = this.lock()?;
-            this.must_be_off()?;
+            this.must_be_off().await?;
             Credentials::forget(&this.layout).await;
             run::destroy(&this.layout)
         })
@@ -439,7 +449,7 @@ impl Provider for QemuProvider {
         let (request, image) = (request.clone(), image.version().to_owned());
         self.detached(|this| async move {
             let _lock = this.lock()?;
-            this.must_be_off()?;
+            this.must_be_off().await?;
             this.must_exist()?;
             let img = this.installed().await?.qemu_img;
             snapshot::create(&this.layout, &img, &request, &image).await
@@ -455,7 +465,7 @@ impl Provider for QemuProvider {
         let name = name.to_owned();
         self.detached(|this| async move {
             let _lock = this.lock()?;
-            this.must_be_off()?;
+            this.must_be_off().await?;
             this.must_exist()?;
             let img = this.installed().await?.qemu_img;
             snapshot::restore(&this.layout, &img, &name).await
@@ -467,7 +477,7 @@ impl Provider for QemuProvider {
         let name = name.to_owned();
         self.detached(|this| async move {
             let _lock = this.lock()?;
-            this.must_be_off()?;
+            this.must_be_off().await?;
             let img = this.installed().await?.qemu_img;
             snapshot::delete(&this.layout, &img, &name).await
         })

@@ -26,7 +26,7 @@ use crate::{
 /// How long QEMU may take until it answers. On a busy host with a slow disk it takes seconds.
 const UP: Duration = Duration::from_secs(30);
 /// How long QEMU may take to end after it was told to.
-const QUIT: Duration = Duration::from_secs(10);
+pub(crate) const QUIT: Duration = Duration::from_secs(10);
 /// How long a QEMU whose connection broke may take until it is seen to have ended.
 const ENDING: Duration = Duration::from_secs(2);
 
@@ -169,10 +169,7 @@ async fn spawn(
     }
     // Asked again: reading the keys may have taken a while, in which a QEMU that an earlier supervisor had spawned came
     // up. Without its sockets it could not be reached any more.
-    provider.must_be_off()?;
-    if !process::wait_for_end(layout, Instant::now() + QUIT).await? {
-        return Err(MachineError::Busy);
-    }
+    provider.must_be_off().await?;
     process::rotate(&layout.serial_log());
     // A socket file that a dead QEMU has left behind would be taken for the new one's.
     for socket in [&paths.qmp, &paths.qmp_diag, &paths.agent, &paths.console] {
