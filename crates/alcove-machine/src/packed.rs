@@ -33,6 +33,7 @@ const TAIL: u64 = 8 + 8 + 4 + 8;
 const DEVICES: u64 = 1 << 62;
 /// What is zero is left out in pages of so many bytes.
 const PAGE: usize = 4096;
+const NOTHING: [u8; PAGE] = [0; PAGE];
 /// An index larger than this is none of ours.
 const LARGEST_INDEX: u64 = 1 << 30;
 /// More threads gain nothing: the disk or the memory's own speed is the limit.
@@ -177,7 +178,7 @@ fn without_zeros(pieces: &[Piece], plain: &mut Vec<u8>) -> io::Result<Vec<Piece>
         let until = from + size(piece.bytes)?;
         while from < until {
             let bytes = PAGE.min(until - from);
-            if plain[from..from + bytes].iter().any(|b| *b != 0) {
+            if plain[from..from + bytes] != NOTHING[..bytes] {
                 plain.copy_within(from..from + bytes, to);
                 to += bytes;
                 match left.last_mut() {
