@@ -106,21 +106,24 @@ pub(crate) fn pack(memory: &File, devices: &File, packed: &File) -> io::Result<(
     let packing = AtomicBool::new(true);
     thread::scope(|scope| {
         // The system would begin to write when much has come together, or when it is told to sync.
-        scope.spawn(|| {
+        let writing = scope.spawn(|| {
             let mut written = 0;
             while packing.load(Ordering::Relaxed) {
                 let now = end.load(Ordering::Relaxed);
-                // What fails here fails at the sync that counts, too.
-                if now - written >= AHEAD && packed.sync_data().is_ok() {
+                if now - written >= AHEAD {
+                    // The system tells only once that something could not be written: who hears it must pass it on.
+                    packed.sync_data()?;
                     written = now;
                 } else {
                     thread::park_timeout(PACE);
                 }
             }
+            Ok(())
         });
         let result = pack_chunks(files, packed, &groups, &end, &done);
         packing.store(false, Ordering::Relaxed);
-        result
+        let written = writing.join().unwrap_or_else(|_| Err(io::Error::other("a thread ended unexpectedly")));
+        result.and(written)
     })?;
     let index = write_index(&done.into_inner().unwrap_or_else(PoisonError::into_inner), lengths);
     let at = end.into_inner();
