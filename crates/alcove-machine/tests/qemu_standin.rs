@@ -74,6 +74,21 @@ async fn starts_cold(bench: &Bench, provider: &QemuProvider) {
     assert!(!bench.layout.state().join("state.bin").exists());
 }
 
+/// A state that another version wrote in a way of its own is no state, and says so before anything is started.
+#[tokio::test]
+async fn a_state_in_an_unknown_format_is_given_up() {
+    let (bench, provider) = suspended().await;
+    let facts = bench.layout.state().join("state.json");
+    let mut content: serde_json::Value = serde_json::from_slice(&fs::read(&facts).unwrap()).unwrap();
+    content["format"] = "of-another-time".into();
+    fs::write(&facts, content.to_string()).unwrap();
+    let told = Reason::Format("of-another-time".into());
+    let state = provider.state(&bench.spec, &bench.image).await.unwrap();
+    assert_eq!(state, Some(Validity::Discard(told.clone())));
+    assert_eq!(reason(&bench, &provider).await, told);
+    starts_cold(&bench, &provider).await;
+}
+
 #[tokio::test]
 async fn keeps_the_contract() {
     contract::whole_life(&Bench::standin()).await;

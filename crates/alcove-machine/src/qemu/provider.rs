@@ -362,7 +362,11 @@ impl Provider for QemuProvider {
             return Ok(None);
         }
         let wanted = self.plan(spec, image).await?.fingerprint;
-        Ok(run::usable(self, &wanted))
+        Ok(match run::usable(self, &wanted) {
+            Ok((facts, _)) => Some(Validity::Usable(facts)),
+            Err(Reason::None) => None,
+            Err(reason) => Some(Validity::Discard(reason)),
+        })
     }
 
     async fn discard_state(&self) -> Result<()> {

@@ -20,7 +20,7 @@ use crate::{
     files,
     image::Image,
     provider::{Standstill, StartOptions, Started, Suspended},
-    state::{Fingerprint, Reason, StateFolder, Validity},
+    state::{Fingerprint, Reason, StateFacts, StateFolder, Validity},
 };
 
 /// How long QEMU may take until it answers. On a busy host with a slow disk it takes seconds.
@@ -66,12 +66,7 @@ pub(crate) async fn resume(provider: &QemuProvider, spec: &MachineSpec, image: &
     let began = Instant::now();
     let plan = provider.plan(spec, image).await?;
     let state = provider.state_folder();
-    let facts = match usable(provider, &plan.fingerprint) {
-        Some(Validity::Usable(facts)) => facts,
-        Some(Validity::Discard(reason)) => return Err(MachineError::StateInvalid(reason)),
-        None => return Err(MachineError::StateInvalid(Reason::None)),
-    };
-    let format = Format::parse(&facts.format).ok_or(MachineError::StateInvalid(Reason::Format(facts.format)))?;
+    let (_, format) = usable(provider, &plan.fingerprint).map_err(MachineError::StateInvalid)?;
     // The blob is only looked at again when the guest restarts by itself; QEMU wants it all the same.
     let credentials = Credentials::for_start(&provider.layout).await.map_err(|e| match e {
         MachineError::KeysLost => MachineError::StateInvalid(Reason::KeysLost),
@@ -116,13 +111,18 @@ pub(crate) async fn resume(provider: &QemuProvider, spec: &MachineSpec, image: &
     started
 }
 
-/// Whether the suspended state can be used by a machine with this fingerprint. `None` when there is none.
-pub(crate) fn usable(provider: &QemuProvider, wanted: &Fingerprint) -> Option<Validity> {
-    match provider.state_folder().check(wanted, &provider.layout.data_disk())? {
-        Validity::Usable(facts) if Format::parse(&facts.format).is_none() => {
-            Some(Validity::Discard(Reason::Format(facts.format)))
-        }
-        validity => Some(validity),
+/// The suspended state and its format, when a machine with this fingerprint can use it; else why not.
+pub(crate) fn usable(
+    provider: &QemuProvider,
+    wanted: &Fingerprint,
+) -> std::result::Result<(StateFacts, Format), Reason> {
+    match provider.state_folder().check(wanted, &provider.layout.data_disk()) {
+        Some(Validity::Usable(facts)) => match Format::parse(&facts.format) {
+            Some(format) => Ok((facts, format)),
+            None => Err(Reason::Format(facts.format)),
+        },
+        Some(Validity::Discard(reason)) => Err(reason),
+        None => Err(Reason::None),
     }
 }
 
