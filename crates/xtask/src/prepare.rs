@@ -19,6 +19,8 @@ const MACHINE: &[&str] = &[
     "libc6-dev",
     "pkg-config",
 ];
+/// QEMU and what its version fixes.
+const QEMU: &[&str] = &["qemu-system-x86", "qemu-utils", "qemu-system-common", "qemu-system-data", "seabios"];
 /// To build the window.
 const WINDOW: &[&str] = &[
     "libwebkit2gtk-4.1-dev",
@@ -94,20 +96,10 @@ pub(crate) fn prepare(purpose: Purpose, steps: &mut Steps) -> Result<()> {
     }
     steps.say(&format!("installing Debian packages: {}", names.join(" ")));
     let backports = needs_backports(&names).then(backports).transpose()?;
-    let mut script = String::from("set -e\nexport DEBIAN_FRONTEND=noninteractive\n");
-    if let Some((mirror, suite)) = &backports {
+    if let Some((_, suite)) = &backports {
         steps.say(&format!("QEMU comes from {suite}: this release's own is too old"));
-        script += &format!(
-            "echo 'deb {mirror} {suite} main' > /etc/apt/sources.list.d/alcove-backports.list\napt-get update\n"
-        );
-        script += &format!("apt-get install -y --no-install-recommends -t {suite} qemu-system-x86 qemu-utils\n");
-    } else {
-        script += "apt-get update\n";
     }
-    let rest: Vec<&str> = names.into_iter().filter(|n| backports.is_none() || !n.starts_with("qemu-")).collect();
-    if !rest.is_empty() {
-        script += &format!("apt-get install -y --no-install-recommends {}\n", rest.join(" "));
-    }
+    let script = installation(&names, backports.as_ref());
     let mut command = if rustix_is_root() {
         Command::new("sh")
     } else {
@@ -121,6 +113,19 @@ pub(crate) fn prepare(purpose: Purpose, steps: &mut Steps) -> Result<()> {
         sudo
     };
     steps.run("Debian packages", command.args(["-c", &script]))
+}
+
+/// What apt is asked for. Everything in one request, with QEMU's own parts alone named from the backports: asked for
+/// one after the other, or with the whole suite preferred, QEMU brings libraries that contradict those of the window.
+fn installation(names: &[&str], backports: Option<&(String, String)>) -> String {
+    let mut script = String::from("set -e\nexport DEBIAN_FRONTEND=noninteractive\n");
+    let mut wanted: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    if let Some((mirror, suite)) = backports {
+        script += &format!("echo 'deb {mirror} {suite} main' > /etc/apt/sources.list.d/alcove-backports.list\n");
+        wanted.retain(|name| !QEMU.contains(&name.as_str()));
+        wanted.extend(QEMU.iter().map(|part| format!("{part}/{suite}")));
+    }
+    script + "apt-get update\napt-get install -y --no-install-recommends " + &wanted.join(" ") + "\n"
 }
 
 fn rustix_is_root() -> bool {
@@ -168,4 +173,25 @@ fn backports() -> Result<(String, String)> {
         }
     }
     bail!("apt's sources name no Debian mirror: install QEMU 8.2 or newer by yourself")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_asked_for_at_once_and_only_qemu_from_the_backports() {
+        let names = ["qemu-system-x86", "qemu-utils", "rpm"];
+        let plain = installation(&names, None);
+        assert!(plain.ends_with("install -y --no-install-recommends qemu-system-x86 qemu-utils rpm\n"), "{plain}");
+
+        let backports = ("http://mirror.example/debian".to_owned(), "some-backports".to_owned());
+        let script = installation(&names, Some(&backports));
+        assert_eq!(script.matches("apt-get install").count(), 1, "{script}");
+        assert!(!script.contains(" -t "), "{script}");
+        let wanted: Vec<&str> = script.lines().last().into_iter().flat_map(str::split_whitespace).skip(4).collect();
+        let from_backports = |name: &str| wanted.contains(&format!("{name}/some-backports").as_str());
+        assert!(QEMU.iter().all(|part| from_backports(part)) && wanted.contains(&"rpm"), "{script}");
+        assert_eq!(wanted.len(), QEMU.len() + 1, "{script}");
+    }
 }
