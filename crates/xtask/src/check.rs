@@ -12,12 +12,14 @@ use crate::{
     image,
     prepare::{Purpose, prepare},
     product::{self, cargo},
+    room,
     steps::{Steps, program},
 };
 
 /// Runs the tests. Every step runs even when one before it failed, so that one run tells all.
 pub(crate) fn run(root: &Path, quick: bool, full: bool, steps: &mut Steps) -> Result<ExitCode> {
     prepare(Purpose::Tests, steps)?;
+    room::tidy(steps)?;
     product::interface(root, steps)?;
     let mut failed: Vec<String> = Vec::new();
     let mut note = |result: Result<()>| {

@@ -78,6 +78,7 @@ pub(crate) fn build(repository: &Path, options: &Options, progress: &mut dyn Pro
     let images = options.out.clone().unwrap_or_else(|| cache.folder("images"));
     let folder = images.join(&version);
     if manifest::is_whole(&folder, &version) {
+        crate::room::touch(&folder);
         progress.step(&format!("the image {version} is there already"));
         return Ok(folder);
     }

@@ -8,6 +8,7 @@ mod drawing;
 mod image;
 mod prepare;
 mod product;
+mod room;
 mod shots;
 mod start;
 mod steps;

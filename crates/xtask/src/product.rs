@@ -106,6 +106,7 @@ pub(crate) fn interface(root: &Path, steps: &mut Steps) -> Result<()> {
             }
         }
     }
+    crate::room::touch(&kept);
     for app in apps {
         let dist = ui.join("apps").join(app).join("dist");
         let mark = root.join("target").join(format!("ui-{app}.key"));

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     image,
     prepare::{Purpose, prepare},
-    product,
+    product, room,
     steps::{Steps, program},
 };
 
@@ -19,6 +19,7 @@ pub(crate) fn run(root: &Path, headless: bool, instance: &str, release: bool, st
         steps.say("there is no display: running headless");
     }
     prepare(if window { Purpose::Window } else { Purpose::Headless }, steps)?;
+    room::tidy(steps)?;
     product::interface(root, steps)?;
     let images = steps.act("the guest image", || {
         image::build(root, &image::Options::default(), &mut image::TerminalProgress::new())

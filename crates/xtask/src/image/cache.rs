@@ -48,7 +48,7 @@ impl Cache {
         let folder = parent.join(key);
         if folder.is_dir() {
             // So that what is used is not what is cleared away.
-            let _ = fs::File::open(&folder).and_then(|file| file.set_modified(SystemTime::now()));
+            crate::room::touch(&folder);
             return Ok(folder);
         }
         fs::create_dir_all(&parent)?;
