@@ -20,11 +20,14 @@ use contents::{Inputs, Package};
 
 use crate::product;
 
+/// Where the packages go when nothing else is said.
+const OUT: &str = "target/dist";
+
 /// Options of `cargo xtask dist`.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct DistArgs {
     /// Where the packages go.
-    #[arg(long, value_name = "FOLDER", default_value = "target/dist")]
+    #[arg(long, value_name = "FOLDER", default_value = OUT)]
     pub out: PathBuf,
     /// Put the guest image in this folder into the packages.
     #[arg(long, value_name = "FOLDER", conflicts_with = "image_from")]
@@ -44,6 +47,20 @@ pub(crate) struct DistArgs {
     /// Install the .deb in a clean Debian 13 afterwards, start what it brought, and purge it again.
     #[arg(long = "try")]
     pub try_out: bool,
+}
+
+impl Default for DistArgs {
+    fn default() -> Self {
+        Self {
+            out: OUT.into(),
+            with_image: None,
+            image_from: None,
+            image_manifest: None,
+            binaries: None,
+            kubectl: None,
+            try_out: false,
+        }
+    }
 }
 
 /// What the packages say about themselves.

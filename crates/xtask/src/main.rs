@@ -47,7 +47,7 @@ enum Task {
         /// Only what needs no machine and no window.
         #[arg(long, conflicts_with = "full")]
         quick: bool,
-        /// Also the slowest: a boot from nothing, every kind of fault.
+        /// Also what people get: packages of optimised binaries, and the figures of the budgets.
         #[arg(long)]
         full: bool,
     },
