@@ -129,6 +129,20 @@ describe('a detail', () => {
   });
 });
 
+describe('events', () => {
+  test('that no filter fits say so, and the whole list is one press away', async () => {
+    await visit('trouble', { hash: '#/cluster/events?q=nothing-like-this&kind=Warning' }, async (page) => {
+      await page.getByRole('heading', { name: 'No event fits the filter' }).waitFor();
+      await page.getByRole('button', { name: 'Clear the filter' }).click();
+      await page.getByRole('gridcell', { name: 'FailedScheduling' }).waitFor();
+    });
+    await visit('empty', { hash: '#/cluster/events' }, async (page) => {
+      await page.getByRole('heading', { name: 'No events' }).waitFor();
+      expect(await page.getByRole('button', { name: 'Clear the filter' }).count()).toBe(0);
+    });
+  });
+});
+
 describe('a pod’s log', () => {
   const hash = '#/cluster/pods/default/photos-0?tab=logs&container=thumbnails';
   test('pauses while new lines come, and goes on', async () => {

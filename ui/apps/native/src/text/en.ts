@@ -282,7 +282,7 @@ export const en = {
   'pods.none.text': 'The cluster is up and nothing runs in it.',
   'pods.no_match': 'No pod fits the filter',
   'pods.no_match.text': 'Try fewer words or another namespace.',
-  'pods.clear': 'Clear the filter',
+  'list.clear': 'Clear the filter',
   'pod.parts': 'Parts of the pod',
   'pod.facts': 'Details',
   'pod.logs': 'Logs',

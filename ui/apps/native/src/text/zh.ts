@@ -276,7 +276,7 @@ export const zh: Record<keyof typeof en, string> = {
   'pods.none.text': '集群已启动，但没有运行任何内容。',
   'pods.no_match': '没有符合筛选条件的 Pod',
   'pods.no_match.text': '试试更少的词或其他命名空间。',
-  'pods.clear': '清除筛选',
+  'list.clear': '清除筛选',
   'pod.parts': 'Pod 的各部分',
   'pod.facts': '详情',
   'pod.logs': '日志',
