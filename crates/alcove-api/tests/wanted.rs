@@ -71,6 +71,9 @@ async fn a_start_asked_for_while_the_machine_is_being_made_is_kept() {
 
     let bare = World::new(DEADLINE);
     let supervisor = bare.supervisor();
+    supervisor.change_settings(&json!({ "start": "keep" }), &me()).unwrap();
+    supervisor.leave().await;
+    let supervisor = bare.supervisor();
     // Nothing to make it from: who waits for the start is told so.
     let made = supervisor.create(SETUP, &me()).await;
     let started = supervisor.start(false, &me()).await;
@@ -78,6 +81,11 @@ async fn a_start_asked_for_while_the_machine_is_being_made_is_kept() {
     assert_eq!(error.code, ErrorCode::ImageInvalid);
     assert_eq!(done(&supervisor, started).await.unwrap_err(), error);
     assert_eq!(supervisor.start(false, &me()).await.unwrap_err().code, ErrorCode::WrongState);
+    // The start ended with that: the next machine is not started by it.
+    bare.image("one", 1, Does::ComesUp);
+    done(&supervisor, supervisor.create(SETUP, &me()).await).await.unwrap();
+    done(&supervisor, supervisor.stop(&me()).await).await.unwrap();
+    assert!(bare.started().is_empty());
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use alcove_types::{
     ApiError, ErrorCode,
     guest::Account,
     machine::{Desired, Phase},
+    settings::StartPolicy,
 };
 
 use super::{Action, Actor, Done, Exclusive, absent, made_already};
@@ -84,6 +85,10 @@ impl Actor {
                 self.shared.change(|view| view.being_made = false);
                 if let Err(error) = &result {
                     self.fail_pending(error);
+                    // Who was told that it failed does not expect the next machine to start by itself.
+                    if self.shared.settings.get().start != StartPolicy::Running {
+                        self.want(Desired::Stopped);
+                    }
                 }
             }
             (true, false) => {
