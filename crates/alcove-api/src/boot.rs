@@ -105,7 +105,11 @@ impl Boot {
     }
 
     /// Takes in a report of the guest, which came in just now.
+    /// A finished boot hears nothing more, and none hears of steps that it does not know: the guest may say anything.
     pub fn guest_says(&mut self, event: &BootEvent) {
+        if self.report.finished || !self.report.steps.iter().any(|step| step.name == event.step) {
+            return;
+        }
         let now = self.elapsed_ms();
         let at = i64::try_from(event.at_ms).unwrap_or(i64::MAX / 2);
         // Reports can't come from the future: the smallest distance seen is the best guess of when the kernel started.

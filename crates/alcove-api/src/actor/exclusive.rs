@@ -31,7 +31,7 @@ impl Actor {
                             MachineSpec::new(name, setup, account(&shared), image.version()).map_err(|e| e.api())?;
                         shared.layout.create().map_err(|e| e.api())?;
                         shared.provider.prepare(&spec, image).await.map_err(|e| e.api())?;
-                        spec.save(&shared.layout).map_err(|e| e.api())
+                        spec.save(&shared.layout).map(|()| None).map_err(|e| e.api())
                     }
                     Exclusive::Reset => {
                         if on {
@@ -42,17 +42,25 @@ impl Actor {
                         if let Err(error) = Wanted::forget(&shared.config.wanted_json(&shared.layout)) {
                             tracing::error!(%error, "what was wanted can't be deleted; the next machine may get it");
                         }
-                        Ok(())
+                        // A settings file that can't be used keeps nobody from deleting the machine.
+                        if let Err(error) = shared.settings.patch(&serde_json::json!({ "machine": null })) {
+                            tracing::warn!(%error, "the deleted machine's sizes stay in the settings");
+                        }
+                        Ok(None)
                     }
                     Exclusive::Snapshot(request) => {
                         let spec = spec.ok_or_else(absent)?;
                         let images = Images::find(&shared.layout, &shared.config.image_folders);
                         let image = images.version(spec.slots.current().unwrap_or_default()).map_err(|e| e.api())?;
-                        shared.provider.snapshot(&request, image).await.map(drop).map_err(|e| e.api())
+                        shared.provider.snapshot(&request, image).await.map(|_| None).map_err(|e| e.api())
                     }
-                    Exclusive::Restore(name) => shared.provider.restore(&name).await.map(drop).map_err(|e| e.api()),
+                    Exclusive::Restore(name) => {
+                        let snapshot = shared.provider.restore(&name).await.map_err(|e| e.api())?;
+                        // A machine that is to be off would have the memory that was brought back thrown away.
+                        Ok(snapshot.with_memory.then_some(Desired::Suspended))
+                    }
                     Exclusive::DeleteSnapshot(name) => {
-                        shared.provider.delete_snapshot(&name).await.map_err(|e| e.api())
+                        shared.provider.delete_snapshot(&name).await.map(|()| None).map_err(|e| e.api())
                     }
                 }
             };
@@ -60,15 +68,13 @@ impl Actor {
         })
     }
 
-    pub(super) fn exclusive_done(&mut self, task: &str, result: Result<(), ApiError>) {
+    /// Takes in how it ended, and what is wanted because of it.
+    pub(super) fn exclusive_done(&mut self, task: &str, result: Result<Option<Desired>, ApiError>) {
         self.exclusive = false;
-        let had = self.spec.is_some();
+        let had = self.spec.is_some() || self.shared.see(|v| v.unusable.is_some());
         match MachineSpec::load(&self.shared.layout) {
             Ok(spec) => self.spec = spec,
-            Err(error) => {
-                let trouble: super::Trouble = MachineError::into(error);
-                self.shared.change(|view| view.fail(trouble.error, trouble.last_words));
-            }
+            Err(error) => self.shared.change(|view| view.can_t_be_used(error.api())),
         }
         match (had, self.spec.is_some()) {
             (false, true) => {
@@ -79,7 +85,8 @@ impl Actor {
                     view.being_made = false;
                     view.set_phase(Phase::Stopped);
                 });
-                self.want(self.wanted.desired);
+                // Said in the log when it can't be written, here and below.
+                let _ = self.want(self.wanted.desired);
             }
             (false, false) => {
                 self.shared.change(|view| view.being_made = false);
@@ -87,19 +94,20 @@ impl Actor {
                     self.fail_pending(error);
                     // Who was told that it failed does not expect the next machine to start by itself.
                     if self.shared.settings.get().start != StartPolicy::Running {
-                        self.want(Desired::Stopped);
+                        let _ = self.want(Desired::Stopped);
                     }
                 }
             }
-            (true, false) => {
+            (true, false) if result.is_ok() => {
                 self.gone();
                 self.given_up = false;
                 self.restart = false;
                 self.fail_pending(&absent());
                 self.wanted = Wanted { desired: Desired::Stopped, generation: 0, at_work: true };
-                self.publish_wanted();
+                let _ = self.publish_wanted();
                 // Who waits for this task makes the next machine, and must not find this one.
                 self.shared.change(|view| {
+                    view.unusable = None;
                     view.failure = None;
                     view.boot = None;
                     view.conditions.clear();
@@ -107,9 +115,13 @@ impl Actor {
                     view.set_phase(Phase::Absent);
                 });
             }
-            _ => {}
+            _ => {
+                if let Ok(Some(desired)) = &result {
+                    let _ = self.want(*desired);
+                }
+            }
         }
-        self.shared.tasks.end(task, result);
+        self.shared.tasks.end(task, result.map(drop));
     }
 }
 

@@ -1,18 +1,22 @@
 //! What the reconciler makes of what it hears.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use alcove_machine::provider::ProviderEvent;
 use alcove_types::{
     ApiError, ConditionStatus, ErrorCode,
-    boot::StepState,
+    boot::{BootKind, StepState},
     guest::{GuestEvent, GuestStatus},
     machine::{Desired, Phase},
 };
 
 use super::{Actor, Trouble, by_itself};
-use crate::{boot::Boot, clock, watch::Heard};
+use crate::{boot::Boot, clock, shared::GUEST_CONDITIONS, watch::Heard};
 
+/// False after a crash, until a person asks for something.
+pub(super) const LAST_BOOT: &str = "LastBootClean";
+/// Lines of the serial console that are shown with a failure.
+const LAST_LINES: usize = 20;
 /// The guest's clock may be off by this much before it is set.
 const CLOCK_TOLERANCE_NS: u64 = 500_000_000;
 
@@ -31,6 +35,7 @@ impl Actor {
                 boot.host_sees("platform", StepState::Running, None);
             }),
             Heard::PlatformAnswers => {
+                self.unproven = false;
                 self.shared.boot(|boot| boot.host_sees("platform", StepState::Done, None));
                 self.came_up();
             }
@@ -63,8 +68,15 @@ impl Actor {
             ProviderEvent::Reset => {
                 // The guest restarted itself: a boot like any other, seen from its beginning.
                 self.ready = false;
-                self.ready_by = Some(Instant::now() + self.shared.config.boot_deadline);
-                self.shared.change(|view| view.set_phase(Phase::Starting));
+                self.unproven = false;
+                self.ready_by = (!self.rescued).then(|| Instant::now() + self.shared.config.boot_deadline);
+                let boot = self.new_boot(BootKind::Cold, Duration::ZERO);
+                self.shared.change(|view| {
+                    view.forget_what_the_guest_said();
+                    view.boot = Some(boot);
+                    view.set_phase(Phase::Starting);
+                });
+                self.shared.boot(|boot| boot.host_sees("kernel", StepState::Running, None));
             }
         }
     }
@@ -73,24 +85,29 @@ impl Actor {
         let off_by = status.unix_time_ns.abs_diff(clock::unix_ns());
         let bare = status.kubernetes.distribution == "none";
         self.shared.change(|view| {
-            for condition in &status.conditions {
+            // The guest speaks of itself alone; what the host says of it is not its to change.
+            for condition in status.conditions.iter().filter(|c| GUEST_CONDITIONS.contains(&c.kind.as_str())) {
                 alcove_types::condition::set(&mut view.conditions, condition.clone());
             }
             view.set_condition("DoorOpen", ConditionStatus::True, "Answers", "The machine's door is open.", "");
             view.guest = Some(status);
         });
         let link = self.shared.see(|v| v.link.clone());
+        let being_set = self.setting_clock.as_ref().is_some_and(|task| !task.is_finished());
         if off_by > CLOCK_TOLERANCE_NS
+            && !being_set
             && let Some(link) = link
         {
             tracing::info!(off_by_ms = off_by / 1_000_000, "the guest's clock is off: setting it");
-            tokio::spawn(async move {
+            self.setting_clock = Some(tokio::spawn(async move {
                 if let Err(error) = link.set_clock().await {
                     tracing::warn!(%error, "the guest's clock could not be set");
                 }
-            });
+            }));
         }
-        let ready = self.shared.see(|v| bare || (v.holds("KubernetesReady") && v.holds("PlatformReady")));
+        // What a resumed guest says first it remembers from before: the platform has to answer for itself.
+        let platform = !self.unproven;
+        let ready = self.shared.see(|v| bare || (platform && v.holds("KubernetesReady") && v.holds("PlatformReady")));
         if ready {
             self.came_up();
         }
@@ -102,6 +119,8 @@ impl Actor {
             return;
         }
         self.ready = true;
+        self.never_up = false;
+        self.unproven = false;
         self.ready_by = None;
         self.given_up = false;
         self.shared.boot(Boot::finish);
@@ -143,7 +162,7 @@ impl Actor {
         let then = if self.wanted.desired == Desired::Running { " It was started again." } else { "" };
         self.shared.change(|view| {
             view.set_condition(
-                "LastBootClean",
+                LAST_BOOT,
                 ConditionStatus::False,
                 "Crashed",
                 &format!("{message}{then}"),
@@ -160,7 +179,8 @@ impl Actor {
                 ),
                 last_words,
                 in_the_way: false,
-            killed: false,
+                killed: false,
+                image_s_own: true,
             }),
         }
     }
@@ -174,6 +194,8 @@ impl Actor {
                 boot.map(Boot::last_words).unwrap_or_default(),
             )
         });
+        // A guest that hangs before it can report has said something on its console all the same.
+        let words = if words.is_empty() { self.shared.console_tail(LAST_LINES) } else { words };
         let seconds = self.shared.config.boot_deadline.as_secs();
         self.give_up(Trouble {
             error: ApiError::new(
@@ -184,6 +206,7 @@ impl Actor {
             last_words: words,
             in_the_way: false,
             killed: false,
+            image_s_own: true,
         });
     }
 
@@ -200,6 +223,8 @@ impl Actor {
         }
         self.shared.config.refuse_image(&self.shared.layout, &failed);
         by_itself(&self.shared, "image.roll_back", "succeeded", &format!("{failed} did not come up"));
+        // An image on trial is kept as soon as the machine is up, so this one never was, whoever booted it.
+        self.never_up = true;
         self.restart = true;
         true
     }

@@ -12,7 +12,10 @@ use alcove_api::{
 };
 use alcove_door::{Door, Service};
 use alcove_machine::Power;
-use alcove_types::guest::{DiskBytes, GuestEvent, GuestStatus, KubernetesStatus, Usage};
+use alcove_types::{
+    Condition, ConditionStatus,
+    guest::{DiskBytes, GuestEvent, GuestStatus, KubernetesStatus, Usage},
+};
 use futures_util::{StreamExt, stream};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
@@ -31,9 +34,15 @@ pub(super) async fn serve(listener: TcpListener, door: Door, machine: Arc<Mutex<
     while let Ok((tcp, _)) = listener.accept().await {
         let (door, machine, image) = (door.clone(), machine.clone(), image.clone());
         tokio::spawn(async move {
-            let Ok((Service::Guest, stream)) = door.greet(tcp, DEADLINE).await else { return };
+            let Ok((service, stream)) = door.greet(tcp, DEADLINE).await else { return };
             let answers = service_fn(|request: Request<Incoming>| {
-                ready(Ok::<_, Infallible>(answer(request.uri().path(), &image, &mut machine.lock().unwrap())))
+                let mut machine = machine.lock().unwrap();
+                let answer = match service {
+                    Service::Guest => answer(request.uri().path(), &image, &mut machine),
+                    _ if machine.platform_silent => failing(StatusCode::BAD_GATEWAY, "Nobody is there."),
+                    _ => Response::new(full("")),
+                };
+                ready(Ok::<_, Infallible>(answer))
             });
             // The host may hang up at any time.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answers).await;
@@ -44,7 +53,7 @@ pub(super) async fn serve(listener: TcpListener, door: Door, machine: Arc<Mutex<
 fn answer(path: &str, image: &str, machine: &mut Machine) -> Response<Body> {
     match path {
         "/v1/events" => {
-            let event = GuestEvent::Status(Box::new(status(image)));
+            let event = GuestEvent::Status(Box::new(status(image, machine)));
             let line = format!("data:{}\n\n", serde_json::to_string(&event).unwrap());
             // Open until the host hangs up.
             let events = stream::iter([Ok(Frame::data(line.into()))]).chain(stream::pending());
@@ -53,10 +62,7 @@ fn answer(path: &str, image: &str, machine: &mut Machine) -> Response<Body> {
         "/v1/disk/grow" => {
             machine.told += 1;
             if machine.busy {
-                let error = json!({ "code": "internal", "message": "It is busy.", "hint": "Wait." });
-                let mut refused = Response::new(full(error.to_string()));
-                *refused.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-                return refused;
+                return failing(StatusCode::INTERNAL_SERVER_ERROR, "It is busy.");
             }
             Response::new(full(serde_json::to_vec(&DiskBytes { bytes: 1 }).unwrap()))
         }
@@ -68,14 +74,30 @@ fn answer(path: &str, image: &str, machine: &mut Machine) -> Response<Body> {
     }
 }
 
-fn status(image: &str) -> GuestStatus {
+fn failing(status: StatusCode, message: &str) -> Response<Body> {
+    let error = json!({ "code": "internal", "message": message, "hint": "Wait." });
+    let mut refused = Response::new(full(error.to_string()));
+    *refused.status_mut() = status;
+    refused
+}
+
+fn status(image: &str, machine: &Machine) -> GuestStatus {
+    let distribution = if machine.platform { "modules" } else { "none" };
+    let up = ["KubernetesReady", "PlatformReady"].into_iter().filter(|_| machine.platform).map(|kind| Condition {
+        kind: kind.into(),
+        status: ConditionStatus::True,
+        reason: "Up".into(),
+        message: String::new(),
+        hint: String::new(),
+        since: clock::now(),
+    });
     GuestStatus {
         boot_id: "b".into(),
         version: "0".into(),
         image: image.into(),
         kernel: "6.12".into(),
-        kubernetes: KubernetesStatus { distribution: "none".into(), ..KubernetesStatus::default() },
-        conditions: Vec::new(),
+        kubernetes: KubernetesStatus { distribution: distribution.into(), ..KubernetesStatus::default() },
+        conditions: up.chain(machine.says.clone()).collect(),
         memory: Usage::default(),
         disk: Usage::default(),
         cpu_share: 0.0,

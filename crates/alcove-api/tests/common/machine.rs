@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use alcove_api::clock;
 use alcove_machine::{Power, ProviderEvent};
-use alcove_types::machine::Snapshot;
+use alcove_types::{Condition, machine::Snapshot};
 use serde_json::json;
 use tokio::{sync::broadcast, task::JoinHandle};
 
@@ -18,6 +18,8 @@ pub(crate) enum Does {
     StaysSilent,
     /// Its kernel crashes each time.
     Panics,
+    /// The host has no room for it.
+    FindsNoRoom,
 }
 
 pub(crate) struct Machine {
@@ -31,6 +33,14 @@ pub(crate) struct Machine {
     /// The guest can't do so now.
     pub(crate) busy: bool,
     pub(crate) disk: u64,
+    /// The guest says that Kubernetes and the platform are up; a guest without them says nothing of them.
+    pub(crate) platform: bool,
+    /// The platform does not answer, whatever the guest says.
+    pub(crate) platform_silent: bool,
+    /// What the guest says of itself beyond that.
+    pub(crate) says: Vec<Condition>,
+    /// It was last started for rescue.
+    pub(super) rescue: bool,
     pub(super) power: Power,
     pub(super) guest: Option<JoinHandle<()>>,
     pub(super) snapshots: Vec<Snapshot>,
@@ -46,6 +56,10 @@ impl Machine {
             told: 0,
             busy: false,
             disk: 0,
+            platform: false,
+            platform_silent: false,
+            says: Vec::new(),
+            rescue: false,
             power: Power::Absent,
             guest: None,
             snapshots: Vec::new(),

@@ -55,7 +55,8 @@ impl Stage {
         let (door, started_at) = (listener.local_addr().unwrap(), jiff::Timestamp::now());
         let mut machine = self.machine();
         let does = machine.does[image];
-        if does == Does::ComesUp {
+        // For rescue there is a console, and nobody who would answer.
+        if does == Does::ComesUp && !machine.rescue {
             let door = Door::new(server_config(&keys.server()).unwrap());
             machine.guest = Some(tokio::spawn(guest::serve(listener, door, self.machine.clone(), image.to_owned())));
         }
@@ -66,6 +67,7 @@ impl Stage {
             panicked: does == Does::Panics,
             io_error: false,
             image: Some(image.into()),
+            rescue: machine.rescue,
             acceleration: Some(Acceleration::Tcg),
             started_at: Some(started_at),
             door: Some(door),
@@ -73,6 +75,16 @@ impl Stage {
             cpu_time_ms: None,
         });
         Started { door, acceleration: Acceleration::Tcg, started_at, took: Duration::ZERO }
+    }
+
+    /// Takes the disk of a machine that is off away.
+    pub(crate) fn take_disk(&self) -> Power {
+        std::mem::replace(&mut self.machine().power, Power::Absent)
+    }
+
+    /// Puts it back.
+    pub(crate) fn put_disk(&self, disk: Power) {
+        self.machine().power = disk;
     }
 
     fn keys(&self) -> Result<DoorKeys> {
@@ -122,10 +134,14 @@ impl Provider for Stage {
         Ok(Acceleration::Tcg)
     }
 
-    async fn start(&self, _: &MachineSpec, image: &Image, _: StartOptions) -> Result<Started> {
+    async fn start(&self, _: &MachineSpec, image: &Image, options: StartOptions) -> Result<Started> {
         self.must_be_off()?;
         let version = image.version();
+        if self.machine().does[version] == Does::FindsNoRoom {
+            return Err(MachineError::DiskFull { path: self.layout.machine().to_owned() });
+        }
         self.machine().started.push(version.to_owned());
+        self.machine().rescue = options.rescue;
         if self.machine().does[version] == Does::NeverStarts {
             return Err(MachineError::HypervisorFailed {
                 message: "QEMU ended at once".into(),
@@ -150,6 +166,7 @@ impl Provider for Stage {
         if !self.machine().is_suspended() {
             return Err(MachineError::StateInvalid(Reason::None));
         }
+        self.machine().rescue = false;
         Ok(self.switch_on(image.version(), &self.keys()?).await)
     }
 
@@ -227,8 +244,13 @@ impl Provider for Stage {
         Ok(self.machine().snapshots.clone())
     }
 
-    async fn restore(&self, _: &str) -> Result<Snapshot> {
-        refused("not on this stage")
+    async fn restore(&self, name: &str) -> Result<Snapshot> {
+        self.must_be_off()?;
+        let mut machine = self.machine();
+        let found = machine.snapshots.iter().find(|snapshot| snapshot.name == name).cloned();
+        let snapshot = found.ok_or_else(|| MachineError::NotFound(name.into()))?;
+        machine.power = if snapshot.with_memory { saved(&snapshot.image) } else { Power::Off };
+        Ok(snapshot)
     }
 
     async fn delete_snapshot(&self, _: &str) -> Result<()> {

@@ -129,12 +129,15 @@ pub struct Identity {
     pub hardware: String,
     /// How the processor is virtualised.
     pub acceleration: Acceleration,
+    /// Started for rescue.
+    pub rescue: bool,
 }
 
 impl Identity {
     /// As QEMU's `-name` has it.
     fn name(&self, instance: &str) -> String {
-        format!("alcove-{instance}:{}:{}:{}", self.image, acceleration_word(self.acceleration), self.hardware)
+        let rescue = if self.rescue { ":rescue" } else { "" };
+        format!("alcove-{instance}:{}:{}:{}{rescue}", self.image, acceleration_word(self.acceleration), self.hardware)
     }
 
     /// Reads it from a name.
@@ -142,7 +145,9 @@ impl Identity {
         let mut parts = name.split(':');
         parts.next().filter(|p| p.starts_with("alcove-"))?;
         let (image, acceleration, hardware) = (parts.next()?, parts.next()?, parts.next()?);
-        Some(Self { image: image.into(), hardware: hardware.into(), acceleration: parse_acceleration(acceleration)? })
+        let rescue = parts.next() == Some("rescue");
+        let acceleration = parse_acceleration(acceleration)?;
+        Some(Self { image: image.into(), hardware: hardware.into(), acceleration, rescue })
     }
 }
 
@@ -196,8 +201,12 @@ pub fn hardware(arguments: &Arguments<'_>) -> String {
 /// The arguments of QEMU. It starts with its processors standing still, so that nothing happens before the supervisor
 /// listens.
 pub fn build(arguments: &Arguments<'_>) -> Vec<OsString> {
-    let identity =
-        Identity { image: arguments.image.into(), hardware: hardware(arguments), acceleration: arguments.acceleration };
+    let identity = Identity {
+        image: arguments.image.into(),
+        hardware: hardware(arguments),
+        acceleration: arguments.acceleration,
+        rescue: arguments.rescue,
+    };
     build_named(arguments, &identity.name(arguments.instance))
 }
 

@@ -239,6 +239,7 @@ impl QemuProvider {
             panicked: false,
             io_error: false,
             image: None,
+            rescue: false,
             acceleration: None,
             started_at: facts.started_at,
             door: None,
@@ -261,6 +262,7 @@ impl QemuProvider {
         }
         if let Some(identity) = identity(&qmp).await {
             on.acceleration = Some(identity.acceleration);
+            on.rescue = identity.rescue;
             on.image = Some(identity.image);
         }
         on.door = self.watch.door(pid, &qmp).await.map(door_address);
