@@ -82,6 +82,12 @@ pub(crate) fn keep_damaged(error: MachineError) -> MachineError {
     }
 }
 
+/// Opens a log that only its owner may read, to write at its end.
+pub(crate) fn append(path: &Path) -> Result<File> {
+    let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    opened.map_err(|e| MachineError::io("can't write", path, e))
+}
+
 /// Deletes a file; one that is not there is fine.
 pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
@@ -90,11 +96,11 @@ pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
     }
 }
 
-/// The last `count` lines of a text file, without control characters that would confuse a terminal. Empty when the
-/// file can't be read: it is asked for when something has gone wrong already.
+/// The last `count` lines of a text file, without what would move a terminal's cursor or colour it. Empty when the file
+/// can't be read: it is asked for when something has gone wrong already.
 pub(crate) fn last_lines(path: &Path, count: usize) -> Vec<String> {
     use std::io::{Read, Seek, SeekFrom};
-    const TAIL: u64 = 16 * 1024;
+    const TAIL: u64 = 64 * 1024;
     let Ok(mut file) = File::open(path) else { return Vec::new() };
     let length = file.metadata().map(|m| m.len()).unwrap_or(0);
     let from = length.saturating_sub(TAIL);
@@ -103,13 +109,18 @@ pub(crate) fn last_lines(path: &Path, count: usize) -> Vec<String> {
         return Vec::new();
     }
     let text = String::from_utf8_lossy(&tail);
-    let mut lines: Vec<String> = text
-        .lines()
-        .skip(usize::from(from > 0))
-        .map(|l| l.chars().filter(|c| !c.is_control() || *c == '\t').collect::<String>().trim_end().to_owned())
-        .filter(|l| !l.is_empty())
-        .collect();
+    let lines = text.lines().skip(usize::from(from > 0)).map(plain).filter(|l| !l.is_empty());
+    let mut lines: Vec<String> = lines.collect();
     lines.split_off(lines.len().saturating_sub(count))
+}
+
+/// A line as it is read, cut off where nobody would read on.
+fn plain(line: &str) -> String {
+    const LONGEST: usize = 500;
+    // Line by line: a sequence that was left open takes no more than its own line along.
+    let line = anstream::adapter::strip_str(line).to_string();
+    let kept: String = line.chars().filter(|c| !c.is_control() || *c == '\t').take(LONGEST).collect();
+    kept.trim_end().to_owned()
 }
 
 /// SHA-256 of a file's first `limit` bytes, or of all of it.

@@ -208,8 +208,12 @@ paths! {
     logs = machine / "logs";
     /// What the guest wrote to its serial console.
     serial_log = machine / "logs/serial.log";
+    /// What it wrote before that.
+    serial_log_before = machine / "logs/serial.log.1";
     /// What QEMU wrote.
     qemu_log = machine / "logs/qemu.log";
+    /// What it wrote before that.
+    qemu_log_before = machine / "logs/qemu.log.1";
     /// What the supervisor wrote.
     supervisor_log = machine / "logs/alcoved.log";
     /// Boot events of the present boot.

@@ -17,6 +17,7 @@ mod packed;
 pub mod provider;
 pub mod qemu;
 pub mod secrets;
+mod serial;
 pub mod spec;
 pub mod state;
 pub mod warm;
@@ -25,6 +26,7 @@ pub use error::MachineError;
 pub use layout::{Home, InstanceName, Layout};
 pub use provider::{Observation, Power, Provider, ProviderEvent, StartOptions, Started, Suspended};
 pub use qemu::QemuProvider;
+pub use serial::serial_tail;
 pub use spec::{ImageSlots, MachineSpec, Slot};
 
 /// Result of this crate.

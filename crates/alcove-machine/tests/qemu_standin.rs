@@ -235,8 +235,7 @@ async fn tells_what_happens_and_survives_a_full_disk() {
     inject(&bench, "RESET", "running", r#"{"guest":true,"reason":"guest-reset"}"#);
     assert_eq!(events.recv().await.unwrap(), ProviderEvent::Reset);
     // The guest has said something before it panics.
-    let serial = provider.serial_log();
-    eventually("the guest's first words", || fs::metadata(&serial).is_ok_and(|m| m.len() > 0)).await;
+    bench.tick_after(0).await;
     inject(&bench, "GUEST_PANICKED", "guest-panicked", r#"{"action":"pause"}"#);
     assert_eq!(events.recv().await.unwrap(), ProviderEvent::Panicked);
     let observation = provider.observe().await.unwrap();

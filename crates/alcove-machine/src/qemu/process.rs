@@ -2,9 +2,8 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, OpenOptions},
+    fs,
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -18,10 +17,8 @@ use tokio::{
 };
 
 use super::disk;
-use crate::{Layout, MachineError, Result, files, liveness};
+use crate::{Layout, MachineError, Result, files, liveness, serial};
 
-/// A log is moved aside at a start when it is longer than this.
-const ROTATE_AT: u64 = 4 << 20;
 /// How often the lock on the pidfile is looked at while something waits for it. Looking costs a system call.
 const INTERVAL: Duration = Duration::from_millis(10);
 
@@ -37,9 +34,10 @@ pub(crate) struct Process {
 impl Process {
     /// Starts QEMU in a session of its own, so that neither our end nor a terminal's takes it along. Its output goes to
     /// the log.
-    pub(crate) fn spawn(qemu: &Path, arguments: &[OsString], log: &Path) -> Result<Self> {
-        rotate(log);
-        let mut out = append(log)?;
+    pub(crate) fn spawn(qemu: &Path, arguments: &[OsString], layout: &Layout) -> Result<Self> {
+        let log = &layout.qemu_log();
+        serial::keep_short(log, &layout.qemu_log_before())?;
+        let mut out = files::append(log)?;
         let when = jiff::Timestamp::now();
         writeln!(out, "--- {when} {}", qemu.display()).map_err(|e| MachineError::io("can't write", log, e))?;
         let log_from = out.metadata().map(|m| m.len()).unwrap_or(0);
@@ -95,26 +93,6 @@ pub(crate) fn qemu_words(log: &Path) -> Vec<String> {
     let from = lines.iter().rposition(|l| l.starts_with("--- ")).map_or(0, |i| i + 1);
     let mut words = lines[from..].to_vec();
     words.split_off(words.len().saturating_sub(10))
-}
-
-fn append(path: &Path) -> Result<fs::File> {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|e| MachineError::io("can't write", path, e))
-}
-
-/// Moves a log that has grown long to `NAME.1`, over the one that was there.
-pub(crate) fn rotate(log: &Path) {
-    if fs::metadata(log).is_ok_and(|m| m.len() > ROTATE_AT) {
-        let mut old = log.as_os_str().to_owned();
-        old.push(".1");
-        if let Err(e) = fs::rename(log, PathBuf::from(old)) {
-            tracing::warn!(log = %log.display(), error = %e, "a log can't be rotated");
-        }
-    }
 }
 
 /// Waits until nobody holds the lock on the pidfile any more, nor one on the disk: a process that ends lets go of one
@@ -203,7 +181,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("qemu.log");
         fs::write(&log, "--- a\nold\n--- b\nnew\x1b[0m\nnewer\n").unwrap();
-        assert_eq!(qemu_words(&log), ["new[0m", "newer"]);
+        assert_eq!(qemu_words(&log), ["new", "newer"]);
         assert!(qemu_words(&dir.path().join("none")).is_empty());
     }
 }

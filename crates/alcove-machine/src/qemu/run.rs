@@ -1,6 +1,6 @@
 //! Starting, suspending and resuming: the order of the steps, and the way back from each.
 
-use std::{fs, io, path::Path, sync::Arc, time::Duration};
+use std::{fs, io, sync::Arc, time::Duration};
 
 use qapi::qmp;
 use tokio::time::Instant;
@@ -20,6 +20,7 @@ use crate::{
     files,
     image::Image,
     provider::{Standstill, StartOptions, Started, Suspended},
+    serial,
     state::{Fingerprint, Reason, StateFacts, StateFolder, Validity},
 };
 
@@ -170,7 +171,9 @@ async fn spawn(
     // Asked again: reading the keys may have taken a while, in which a QEMU that an earlier supervisor had spawned came
     // up. Without its sockets it could not be reached any more.
     provider.must_be_off().await?;
-    process::rotate(&layout.serial_log());
+    if cold.is_some() {
+        serial::begin(layout)?;
+    }
     // A socket file that a dead QEMU has left behind would be taken for the new one's.
     for socket in [&paths.qmp, &paths.qmp_diag, &paths.agent, &paths.console] {
         files::remove_if_there(socket)?;
@@ -180,7 +183,7 @@ async fn spawn(
     arguments.incoming = cold.is_none();
     let mut place = provider.watch.claim().await;
     loop {
-        let process = Process::spawn(&plan.installed.qemu, &argv::build(&arguments), &layout.qemu_log())?;
+        let process = Process::spawn(&plan.installed.qemu, &argv::build(&arguments), layout)?;
         match answer(provider, &process).await {
             Ok(qmp) => {
                 provider.watch.attach(&mut place, process.clone(), qmp.clone());
@@ -422,9 +425,9 @@ pub(crate) fn destroy(layout: &Layout) -> Result<()> {
         layout.data_disk().with_extension("making"),
         layout.boot_jsonl(),
         layout.serial_log(),
-        with_suffix(&layout.serial_log(), ".1"),
+        layout.serial_log_before(),
         layout.qemu_log(),
-        with_suffix(&layout.qemu_log(), ".1"),
+        layout.qemu_log_before(),
     ] {
         files::remove_if_there(&file)?;
     }
@@ -449,10 +452,4 @@ pub(crate) fn destroy(layout: &Layout) -> Result<()> {
         files::remove_if_there(&file)?;
     }
     Ok(())
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> std::path::PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }

@@ -16,12 +16,14 @@ use super::{
     process::{self, Process},
     qmp::{Event, Qmp},
 };
-use crate::{Layout, MachineError, Result, files, liveness, provider::ProviderEvent};
+use crate::{Layout, MachineError, Result, liveness, provider::ProviderEvent, serial, serial_tail};
 
 /// How long a QEMU that has closed its socket gets to end before it is taken for alive.
 const ENDING: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How often it is looked whether a log has grown too long.
+const LOGS: Duration = Duration::from_secs(5);
 
 /// The connection to one machine's QEMU, as long as that lives.
 #[derive(Debug)]
@@ -102,6 +104,7 @@ impl Watch {
         let mut events = qmp.events();
         let mut closed = qmp.closing();
         let weak = Arc::downgrade(self);
+        tokio::spawn(bound_logs(self.layout.clone(), qmp.closing()));
         tokio::spawn(async move {
             loop {
                 let event = tokio::select! {
@@ -133,9 +136,26 @@ impl Watch {
 
 /// The last lines of the serial console and of QEMU's log.
 pub(crate) fn last_words(layout: &Layout) -> Vec<String> {
-    let mut words = files::last_lines(&layout.serial_log(), 20);
+    let mut words = serial_tail(layout, 20);
     words.extend(process::qemu_words(&layout.qemu_log()).into_iter().map(|w| format!("qemu: {w}")));
     words
+}
+
+/// Bounds what QEMU writes by itself, as long as the connection to it lasts.
+async fn bound_logs(layout: Layout, mut closed: tokio::sync::watch::Receiver<bool>) {
+    loop {
+        let layout = layout.clone();
+        let work = move || {
+            serial::keep_short(&layout.serial_log(), &layout.serial_log_before())?;
+            serial::keep_short(&layout.qemu_log(), &layout.qemu_log_before())
+        };
+        if let Ok(Err(e)) = tokio::task::spawn_blocking(work).await {
+            tracing::warn!(error = %e, "a log can't be shortened");
+        }
+        if timeout(LOGS, closed.wait_for(|c| *c)).await.is_ok() {
+            return;
+        }
+    }
 }
 
 /// The connection is gone: the process has ended, or only the connection has. Says so, or connects again. Another QEMU
