@@ -121,10 +121,7 @@ impl Shared {
 
     /// The last lines that the machine wrote to its serial console.
     pub(crate) fn console_tail(&self, lines: usize) -> Vec<String> {
-        {
-            let _ = lines;
-            Vec::new()
-        }
+        alcove_machine::serial_tail(&self.layout, lines)
     }
 
     /// Reads the view.

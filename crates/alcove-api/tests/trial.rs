@@ -142,3 +142,17 @@ async fn an_image_is_not_blamed_for_what_the_host_lacks() {
     done(&supervisor, supervisor.start(false, &me()).await).await.unwrap();
     assert_eq!(supervisor.machine().image.as_deref(), Some("two"), "with room, it gets its trial");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_hangs_before_it_can_report_is_shown_with_what_its_console_said() {
+    let world = World::new(Duration::from_millis(300));
+    let supervisor = world.running().await;
+    done(&supervisor, supervisor.stop(&me()).await).await.unwrap();
+    world.stage.machine().does.insert("one".into(), Does::StaysSilent);
+    std::fs::write(world.layout.serial_log(), "Run /init as init process\nwaiting for the root device\n").unwrap();
+    let error = done(&supervisor, supervisor.start(false, &me()).await).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Timeout);
+    until("it is seen as failed", || supervisor.machine().phase == Phase::Failed).await;
+    let failure = supervisor.machine().failure.unwrap();
+    assert_eq!(failure.last_words.last().map(String::as_str), Some("waiting for the root device"));
+}
