@@ -3,6 +3,7 @@
 mod access;
 mod answer;
 mod forward;
+mod host_shutdown;
 mod identity;
 mod openapi;
 mod pages;
@@ -146,8 +147,10 @@ async fn run(arguments: Arguments) -> Result<(), ApiError> {
         }
     };
     let signalled = tokio::spawn(signalled);
+    let shut_down = tokio::spawn(host_shutdown::watch(supervisor, ending.clone()));
     serve::both(tcp, unix, routes::all(app), ending).await;
     signalled.abort();
+    shut_down.abort();
     // Gone already when somebody cleaned up; a stale one is replaced at the next start.
     let _ = std::fs::remove_file(layout.endpoint_json());
     let _ = std::fs::remove_file(layout.api_sock());
