@@ -84,7 +84,7 @@ pub struct On {
     /// The hypervisor's word for what it does, such as `running`, `paused`, `inmigrate`, `postmigrate`, `io-error`,
     /// `guest-panicked`; `unknown` when it does not answer.
     pub run_state: String,
-    /// The guest's kernel has panicked.
+    /// The guest's kernel has panicked, or its virtual processor can't go on.
     pub panicked: bool,
     /// It stands still because the host could not read or write its disk (mostly: no space left).
     pub io_error: bool,

@@ -256,7 +256,7 @@ impl QemuProvider {
         };
         if let Ok(state) = qmp.run_state().await {
             on.standstill = run::standstill(&state, self.state_folder().facts().is_ok());
-            on.panicked = state == "guest-panicked";
+            on.panicked = run::has_crashed(&state);
             on.io_error = state == "io-error";
             on.run_state = state;
         }

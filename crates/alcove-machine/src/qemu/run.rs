@@ -301,7 +301,7 @@ pub(crate) async fn suspend(provider: &QemuProvider) -> Result<Suspended> {
         return Ok(Suspended { bytes: facts.allocated, took: began.elapsed() });
     }
     suspend::clear(&qmp).await?;
-    if qmp.run_state().await? == "guest-panicked" {
+    if has_crashed(&qmp.run_state().await?) {
         return Err(MachineError::WrongState {
             message: "the guest has panicked, saving it would keep the panic".into(),
             hint: "End it with `alcove kill`, then start it again.",
@@ -383,6 +383,12 @@ pub(crate) fn standstill(run_state: &str, saved: bool) -> Option<Standstill> {
     }
 }
 
+/// Whether QEMU says that the guest can't go on: its kernel has panicked, or the virtual processor has met something that
+/// it can't carry out (QEMU then refuses to let it continue).
+pub(crate) fn has_crashed(run_state: &str) -> bool {
+    matches!(run_state, "guest-panicked" | "internal-error")
+}
+
 /// Lets a machine go on that stands still in the midst of its life.
 pub(crate) async fn go_on(provider: &QemuProvider) -> Result<()> {
     let off = || MachineError::WrongState { message: "the machine is off".into(), hint: "Start or resume it." };
@@ -394,7 +400,7 @@ pub(crate) async fn go_on(provider: &QemuProvider) -> Result<()> {
             hint: "End it, then start or resume it.",
         });
     }
-    if run_state == "guest-panicked" {
+    if has_crashed(&run_state) {
         return Err(MachineError::WrongState {
             message: "the guest has panicked and can't go on".into(),
             hint: "End it with `alcove kill`, then start it again.",
