@@ -18,6 +18,10 @@ use crate::{
 
 /// Objects in one page of a list: large enough to be few requests, small enough that a page is no burden.
 const PAGE: u32 = 500;
+/// The most that a list may hold, as objects and as bytes of its answers. A machine has hundreds of pods; what has more
+/// than this would fill the host's memory.
+const OBJECTS: usize = 50_000;
+const BYTES: usize = 256 * 1024 * 1024;
 /// How long one request may take. The guest may be emulated and busy.
 const ANSWER: Duration = Duration::from_secs(15);
 /// Metrics are worth less than the list that they decorate.
@@ -117,9 +121,17 @@ impl<D: Dial> ClusterClient<D> {
         let mut items = Vec::new();
         let mut next = String::new();
         let mut seen = HashSet::new();
+        let mut bytes = 0;
         loop {
-            let page: List<T> = self.object(&format!("{path}{joint}limit={PAGE}{next}"), ANSWER).await?;
+            let place = format!("{path}{joint}limit={PAGE}{next}");
+            let body = self.connections.read(&place, ANSWER).await?;
+            bytes += body.len();
+            let page: List<T> = serde_json::from_slice(&body).map_err(|e| errors::not_understood(&place, e))?;
             items.extend(page.items);
+            // Pages count as well: without objects in them a list would never get too long.
+            if items.len() > OBJECTS || bytes > BYTES || seen.len() * PAGE as usize > OBJECTS {
+                return Err(errors::too_much(path));
+            }
             let token = page.metadata.r#continue;
             // A token that comes again would lead in a circle.
             if token.is_empty() || !seen.insert(token.clone()) {

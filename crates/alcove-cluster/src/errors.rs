@@ -28,6 +28,15 @@ pub(crate) fn not_understood(path: &str, reason: impl std::fmt::Display) -> ApiE
     )
 }
 
+/// A list that has no end, or none that can be waited for.
+pub(crate) fn too_much(path: &str) -> ApiError {
+    ApiError::new(
+        ErrorCode::Unsupported,
+        format!("the cluster's list {path} is too long to be read whole"),
+        "Look at it piece by piece: `alcove kubectl -- get` with a namespace or a selector.",
+    )
+}
+
 /// A name that no object can have.
 pub(crate) fn bad_name(name: &str) -> ApiError {
     ApiError::new(

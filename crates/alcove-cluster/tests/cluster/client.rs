@@ -96,6 +96,36 @@ async fn a_list_that_leads_in_a_circle_ends() {
     assert!(events.items.is_empty());
 }
 
+/// Gives a further page for each one that is asked for.
+struct Endless(Arc<AtomicUsize>);
+
+impl Dial for Endless {
+    type Stream = DuplexStream;
+
+    async fn dial(&self) -> Result<DuplexStream, ApiError> {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let asked = self.0.clone();
+        tokio::spawn(async move {
+            let service = service_fn(|_: Request<Incoming>| {
+                let page = asked.fetch_add(1, Ordering::SeqCst);
+                let list = json!({"metadata": {"continue": page.to_string()}, "items": []}).to_string();
+                std::future::ready(Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(list)))))
+            });
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(theirs), service).await;
+        });
+        Ok(ours)
+    }
+}
+
+#[tokio::test]
+async fn a_list_without_an_end_is_given_up() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let error = timeout(SOON, ClusterClient::new(Endless(asked.clone())).events(10)).await.unwrap().unwrap_err();
+    assert_eq!(error.code, ErrorCode::Unsupported);
+    assert!(error.message.contains("/api/v1/events") && error.hint.contains("kubectl"), "{error:?}");
+    assert!(asked.load(Ordering::SeqCst) < 1000);
+}
+
 #[tokio::test]
 async fn refused_is_not_none() {
     let door = json!({"code": "kubernetes_unreachable", "message": "Kubernetes is starting", "hint": "Wait."});
