@@ -4,6 +4,7 @@ use std::{
     error::Error as StdError,
     future::Future,
     pin::Pin,
+    sync::atomic::{AtomicU64, Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -35,13 +36,19 @@ pub type Body = UnsyncBoxBody<Bytes, Box<dyn StdError + Send + Sync>>;
 const CONNECT: Duration = Duration::from_secs(5);
 /// An answer of the guest's own API larger than this is not one of ours.
 const LARGEST_ANSWER: usize = 4 * 1024 * 1024;
+/// Nor is a line of its events that is longer than this: hundreds of them are kept for who comes back.
+const LARGEST_EVENT: usize = 256 * 1024;
 
 /// The host's way to everything behind one machine's door. Made anew at each start of QEMU.
 #[derive(Clone, Debug)]
 pub struct Link {
     door: DoorClient,
     client: Client<Connector, Body>,
+    start: u64,
 }
+
+/// Counts the links, to tell the starts of a machine apart.
+static STARTS: AtomicU64 = AtomicU64::new(0);
 
 impl Link {
     /// A link through `door`. Connects when it is first used.
@@ -51,7 +58,12 @@ impl Link {
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_max_idle_per_host(16)
             .build(Connector(door.clone()));
-        Self { door, client }
+        Self { door, client, start: STARTS.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// Which start of the machine this leads to; no two have the same.
+    pub fn start(&self) -> u64 {
+        self.start
     }
 
     /// The door itself, for what is not HTTP.
@@ -192,7 +204,7 @@ impl Link {
         if !response.status().is_success() {
             return Err(refused(response.status(), b""));
         }
-        Ok(GuestEvents { body: response.into_body(), buffer: Vec::new() })
+        Ok(GuestEvents { body: response.into_body(), lines: Lines::default() })
     }
 }
 
@@ -200,28 +212,54 @@ impl Link {
 #[derive(Debug)]
 pub struct GuestEvents {
     body: Incoming,
-    buffer: Vec<u8>,
+    lines: Lines,
 }
 
 impl GuestEvents {
     /// The next event; `None` when the stream has ended. Lines that can't be read are passed over.
     pub async fn next(&mut self) -> Option<GuestEvent> {
         loop {
-            while let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
-                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+            while let Some(line) = self.lines.next() {
                 let Some(data) = line.strip_prefix(b"data:") else { continue };
                 if let Ok(event) = serde_json::from_slice(data) {
                     return Some(event);
                 }
             }
-            if self.buffer.len() > LARGEST_ANSWER {
-                return None;
-            }
             match self.body.frame().await?.ok()?.into_data() {
-                Ok(data) => self.buffer.extend_from_slice(&data),
+                Ok(data) => self.lines.push(&data),
                 Err(_trailers) => {}
             }
         }
+    }
+}
+
+/// Lines out of bytes as they come. One that is too long is none: its bytes are dropped as they come.
+#[derive(Debug, Default)]
+struct Lines {
+    buffer: Vec<u8>,
+    /// What comes belongs to a line that was too long.
+    dropping: bool,
+}
+
+impl Lines {
+    fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        while let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
+            let line: Vec<u8> = self.buffer.drain(..=end).collect();
+            if !std::mem::take(&mut self.dropping) && line.len() <= LARGEST_EVENT {
+                return Some(line);
+            }
+        }
+        if self.buffer.len() > LARGEST_EVENT {
+            self.dropping = true;
+        }
+        if self.dropping {
+            self.buffer.clear();
+        }
+        None
     }
 }
 
@@ -313,5 +351,29 @@ impl hyper::rt::Write for DoorStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_is_dropped_and_costs_only_itself() {
+        let mut lines = Lines::default();
+        lines.push(b"data:1\ndata:");
+        assert_eq!(lines.next().as_deref(), Some(&b"data:1\n"[..]));
+        assert_eq!(lines.next(), None);
+        // In one piece, and in many.
+        for piece in [2 * LARGEST_EVENT, LARGEST_EVENT / 3] {
+            for _ in 0..(8 * LARGEST_EVENT / piece) {
+                lines.push(&vec![b'x'; piece]);
+                assert_eq!(lines.next(), None);
+                assert!(lines.buffer.len() <= LARGEST_EVENT, "{} bytes are kept", lines.buffer.len());
+            }
+            lines.push(b"\ndata:2\n");
+            assert_eq!(lines.next().as_deref(), Some(&b"data:2\n"[..]));
+            assert_eq!(lines.next(), None);
+        }
     }
 }

@@ -56,7 +56,6 @@ pub(super) async fn create(
     headers: HeaderMap,
     Object(setup): Object<MachineSetup>,
 ) -> Answer<Accepted> {
-    app.identity.forget();
     accepted(app.supervisor.create(setup, &caller(channel, &headers)).await?)
 }
 
@@ -90,7 +89,6 @@ pub(super) async fn reset(
     headers: HeaderMap,
     Object(request): Object<ResetRequest>,
 ) -> Answer<Accepted> {
-    app.identity.forget();
     accepted(app.supervisor.reset(&request.confirm, &caller(channel, &headers)).await?)
 }
 

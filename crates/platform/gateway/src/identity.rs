@@ -17,6 +17,10 @@ pub struct Identity {
     pub sub: String,
     /// The name to show.
     pub name: String,
+    /// The language that they chose; an older host does not say.
+    pub language: Option<String>,
+    /// The look that they chose; an older host does not say.
+    pub theme: Option<String>,
     /// Until when the claims hold, seconds since 1970.
     exp: u64,
     /// The host name that they were made for.
@@ -77,6 +81,19 @@ mod tests {
         let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
         mac.update(claims.as_bytes());
         format!("{claims}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+    }
+
+    #[test]
+    fn what_was_chosen_is_known_and_a_host_of_another_version_is_understood() {
+        let key = IdentityKey::new(KEY.to_vec());
+        let says = |more: &str| {
+            let claims = format!(r#"{{"sub":"ada","name":"Ada","exp":100,"host":"h:7"{more}}}"#);
+            let identity = key.verify(&signed(KEY, &claims), "h:7", 99).unwrap();
+            (identity.language, identity.theme)
+        };
+        assert_eq!(says(r#","language":"zh","theme":"dark""#), (Some("zh".into()), Some("dark".into())));
+        assert_eq!(says(""), (None, None), "an older host");
+        assert_eq!(says(r#","theme":"system","orbit":"low""#), (None, Some("system".into())), "a newer host");
     }
 
     #[test]

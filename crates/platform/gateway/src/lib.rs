@@ -43,6 +43,10 @@ struct Me {
     pod: String,
     version: &'static str,
     kubernetes_version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    language: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    theme: Option<String>,
 }
 
 /// Everything that the gateway serves.
@@ -66,6 +70,8 @@ async fn me(State(app): State<App>, Extension(identity): Extension<Identity>) ->
         pod: app.place.pod.clone(),
         version: env!("CARGO_PKG_VERSION"),
         kubernetes_version: app.place.kubernetes_version.clone(),
+        language: identity.language,
+        theme: identity.theme,
     })
 }
 
