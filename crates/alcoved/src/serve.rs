@@ -1,18 +1,20 @@
 //! The two listeners: the owner's Unix socket, and loopback for browsers and web views.
 
-use std::{fs, io, net::Ipv4Addr, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, io, net::Ipv4Addr, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
 use alcove_machine::layout::Layout;
 use axum::{Extension, Router};
+use hyper::server::conn::http1;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
+    rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
+    sync::Semaphore,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -52,45 +54,111 @@ pub(crate) fn announce(path: &Path, port: u16, token: &str) -> io::Result<()> {
     alcove_api::durable::write(path, document.to_string().as_bytes())
 }
 
-/// Serves both until `ending`, then lets what is under way finish.
-pub(crate) async fn both(tcp: TcpListener, unix: UnixListener, routes: Router, ending: CancellationToken) {
-    let tracker = TaskTracker::new();
-    let own = rustix::process::getuid().as_raw();
-    let over_socket = routes.clone().layer(Extension(Channel::Socket));
-    loop {
-        tokio::select! {
-            () = ending.cancelled() => break,
-            accepted = tcp.accept() => match accepted {
-                Ok((stream, _)) => {
-                    // Small answers must not wait for each other's acknowledgements.
-                    let _ = stream.set_nodelay(true);
-                    tracker.spawn(connection(stream, routes.clone(), ending.clone()));
-                }
-                Err(error) => refused(&error).await,
-            },
-            accepted = unix.accept() => match accepted {
-                Ok((stream, _)) => {
-                    // The folder keeps others out; the kernel's word is asked all the same.
-                    if stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0) {
-                        tracker.spawn(connection(stream, over_socket.clone(), ending.clone()));
-                    }
-                }
-                Err(error) => refused(&error).await,
-            },
+/// What may come over loopback, where anybody on this computer can knock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Connections at once. Further ones wait in the system's queue.
+    connections: usize,
+    /// Within this a request's head must be there; a connection that is kept for a next one ends after it.
+    head: Duration,
+}
+
+/// Descriptors that we ask the system for; the usual soft limit is for programs that still use `select`.
+const DESCRIPTORS: u64 = 8192;
+/// What stays for the owner's socket, files and the machine when loopback has all that it may have. A connection may need
+/// a second descriptor, for its way into the machine.
+const MOST_CONNECTIONS: u64 = 512;
+
+impl Limits {
+    /// Raises the soft limit of descriptors, as far as the hard one lets us, and says what fits into it.
+    pub(crate) fn of_process() -> Self {
+        let now = getrlimit(Resource::Nofile);
+        let wanted = now.maximum.map_or(DESCRIPTORS, |most| most.min(DESCRIPTORS));
+        let mut may_have = now.current.unwrap_or(DESCRIPTORS);
+        if may_have < wanted {
+            match setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..now }) {
+                Ok(()) => may_have = wanted,
+                Err(error) => tracing::debug!(%error, "the limit of descriptors stays as it is"),
+            }
         }
+        let connections = usize::try_from((may_have / 4).clamp(16, MOST_CONNECTIONS)).unwrap_or(16);
+        Self { connections, head: Duration::from_secs(30) }
+    }
+}
+
+/// Serves both until `ending`, then lets what is under way finish. Neither waits for the other: whatever happens on
+/// loopback, the owner's socket answers.
+pub(crate) async fn both(
+    tcp: TcpListener,
+    unix: UnixListener,
+    routes: Router,
+    limits: Limits,
+    ending: CancellationToken,
+) {
+    let tracker = TaskTracker::new();
+    let over_socket = routes.clone().layer(Extension(Channel::Socket));
+    tokio::select! {
+        () = ending.cancelled() => {}
+        () = over_loopback(tcp, routes, limits, &tracker, &ending) => {}
+        () = over_unix(unix, over_socket, &tracker, &ending) => {}
     }
     tracker.close();
-    if tokio::time::timeout(std::time::Duration::from_secs(5), tracker.wait()).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(5), tracker.wait()).await.is_err() {
         tracing::debug!("some connections were still open at the end");
     }
 }
 
-async fn connection<S>(stream: S, routes: Router, ending: CancellationToken)
+async fn over_loopback(
+    tcp: TcpListener,
+    routes: Router,
+    limits: Limits,
+    tracker: &TaskTracker,
+    ending: &CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(limits.connections));
+    // Ends only with a semaphore that is closed, which nobody does.
+    while let Ok(place) = places.clone().acquire_owned().await {
+        match tcp.accept().await {
+            Ok((stream, _)) => {
+                // Small answers must not wait for each other's acknowledgements.
+                let _ = stream.set_nodelay(true);
+                let serving = connection(stream, routes.clone(), Some(limits.head), ending.clone());
+                tracker.spawn(async move {
+                    serving.await;
+                    drop(place);
+                });
+            }
+            Err(error) => refused(&error).await,
+        }
+    }
+}
+
+async fn over_unix(unix: UnixListener, routes: Router, tracker: &TaskTracker, ending: &CancellationToken) {
+    let own = rustix::process::getuid().as_raw();
+    loop {
+        match unix.accept().await {
+            Ok((stream, _)) => {
+                // The folder keeps others out; the kernel's word is asked all the same.
+                if stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0) {
+                    tracker.spawn(connection(stream, routes.clone(), None, ending.clone()));
+                }
+            }
+            Err(error) => refused(&error).await,
+        }
+    }
+}
+
+async fn connection<S>(stream: S, routes: Router, head: Option<Duration>, ending: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(routes));
+    let service = TowerToHyperService::new(routes);
+    // Not the one that finds the version out by itself: it waits for a first word without a deadline.
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     tokio::pin!(serving);
     let result = tokio::select! {
         result = serving.as_mut() => result,
@@ -107,5 +175,72 @@ where
 /// Out of descriptors, most likely: give those that are open a moment to end instead of spinning.
 async fn refused(error: &io::Error) {
     tracing::warn!(%error, "a connection could not be taken");
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpStream, UnixStream},
+    };
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(20);
+
+    async fn asked(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
+        let request = "GET /ok HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let mut answer = String::new();
+        let talk = async {
+            stream.write_all(request.as_bytes()).await.unwrap();
+            stream.read_to_string(&mut answer).await.unwrap();
+        };
+        tokio::time::timeout(SOON, talk).await.expect("no answer");
+        answer
+    }
+
+    #[tokio::test]
+    async fn connections_that_say_nothing_lock_nobody_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = tcp.local_addr().unwrap().port();
+        let path = folder.path().join("api.sock");
+        let unix = socket(&path).unwrap();
+        let ending = CancellationToken::new();
+        let limits = Limits { connections: 8, head: Duration::from_millis(500) };
+        let routes = Router::new().route("/ok", get(|| async { "fine" }));
+        let serving = tokio::spawn(both(tcp, unix, routes, limits, ending.clone()));
+
+        let mut silent = Vec::new();
+        for n in 0..40 {
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+            // Some begin a head that they never end.
+            if n % 2 == 0 {
+                stream.write_all(b"GET /ok HT").await.unwrap();
+            }
+            silent.push(stream);
+        }
+        let answer = asked(UnixStream::connect(&path).await.unwrap()).await;
+        assert!(answer.ends_with("fine"), "the owner's socket: {answer}");
+        // It stands at the end of the queue, which moves on.
+        let answer = asked(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap()).await;
+        assert!(answer.ends_with("fine"), "loopback: {answer}");
+        // And those that said nothing are gone.
+        for mut stream in silent {
+            let mut rest = Vec::new();
+            let closed = tokio::time::timeout(SOON, stream.read_to_end(&mut rest)).await;
+            assert!(closed.is_ok(), "a silent connection is kept");
+        }
+        ending.cancel();
+        serving.await.unwrap();
+    }
+
+    #[test]
+    fn loopback_leaves_descriptors_for_the_owner() {
+        let limits = Limits::of_process();
+        let may_have = getrlimit(Resource::Nofile).current.unwrap();
+        assert!(limits.connections as u64 * 2 < may_have, "{limits:?} of {may_have}");
+    }
 }
