@@ -7,6 +7,7 @@ use alcove_api::link::Link;
 use alcove_door::Service;
 use alcove_types::{ApiError, ErrorCode, session::Surface};
 use axum::{
+    Extension,
     body::Body,
     extract::{Request, State},
     response::{IntoResponse, Response},
@@ -16,8 +17,9 @@ use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 
 use crate::{
-    access::surface_of_host,
+    access::{Channel, surface_of_host},
     answer::{Answer, Refusal},
+    explain::wants_page,
     identity,
     state::App,
 };
@@ -103,8 +105,20 @@ fn strip_credentials(headers: &mut HeaderMap, port: u16) {
     }
 }
 
-/// The raw cluster API, as `alcove kubectl` uses it.
-pub(crate) async fn cluster(State(app): State<App>, mut request: Request) -> Answer<Response> {
+/// The raw cluster API, as `alcove kubectl` uses it. It leads to whatever a pod serves, so it is for programs alone: to a
+/// browser a pod's page would be one of ours.
+pub(crate) async fn cluster(
+    State(app): State<App>,
+    Extension(channel): Extension<Channel>,
+    mut request: Request,
+) -> Answer<Response> {
+    if channel == Channel::Cookie {
+        return Err(Refusal(ApiError::new(
+            ErrorCode::Forbidden,
+            "The cluster's own API is not for browsers.",
+            "Use `alcove kubectl`, or a program that sends the token of endpoint.json.",
+        )));
+    }
     let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
     let rest = path.strip_prefix("/kubernetes").filter(|r| r.starts_with('/')).unwrap_or("/").to_owned();
     *request.uri_mut() = rest.parse().map_err(|_| Refusal(bad_path()))?;
@@ -118,7 +132,7 @@ pub(crate) async fn cluster(State(app): State<App>, mut request: Request) -> Ans
 pub(crate) async fn gateway(State(app): State<App>, mut request: Request) -> Response {
     match through_gateway(&app, &mut request).await {
         Ok(response) => response,
-        Err(refusal) if wants_page(request.headers()) => crate::pages::explain(&refusal.0),
+        Err(refusal) if wants_page(request.headers()) => crate::explain::explain(&refusal.0, request.headers()),
         Err(refusal) => refusal.into_response(),
     }
 }
@@ -150,17 +164,15 @@ async fn through_gateway(app: &App, request: &mut Request) -> Answer<Response> {
             "If that was you: open the page itself. If not: nothing was done.",
         )));
     }
-    let identity = app.identity.sign(app.supervisor.layout(), &host)?;
+    let link = app.supervisor.link()?;
+    let settings = app.supervisor.settings().settings;
+    let identity = app.identity.sign(app.supervisor.layout(), &link, &settings, &host).await?;
     strip_credentials(request.headers_mut(), app.port);
     if let Ok(value) = HeaderValue::from_str(&identity) {
         request.headers_mut().insert(identity::HEADER, value);
     }
     let request = std::mem::replace(request, Request::new(Body::empty()));
-    forward(&app.supervisor.link()?, Service::Gateway, request).await
-}
-
-fn wants_page(headers: &HeaderMap) -> bool {
-    headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).is_some_and(|v| v.contains("text/html"))
+    forward(&link, Service::Gateway, request).await
 }
 
 /// Sends requests for `<name>.localhost` to the gateway, and all others on.
@@ -169,6 +181,16 @@ pub(crate) async fn by_host(State(app): State<App>, request: Request, next: axum
         Some(Surface::Desktop) if !request.uri().path().starts_with("/.alcove/") => gateway(State(app), request).await,
         _ => next.run(request).await,
     }
+}
+
+/// What answers of the API, the forwarded ones among them, say to a browser: they are no pages, and set no cookies under
+/// the native pages' name, whoever wrote them.
+pub(crate) async fn no_page(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.remove(header::SET_COOKIE);
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 fn bad_path() -> ApiError {

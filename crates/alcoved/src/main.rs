@@ -2,6 +2,7 @@
 
 mod access;
 mod answer;
+mod explain;
 mod forward;
 mod host_shutdown;
 mod identity;
@@ -11,6 +12,8 @@ mod replay;
 mod routes;
 mod serve;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::{
     os::unix::fs::OpenOptionsExt,
@@ -148,7 +151,7 @@ async fn run(arguments: Arguments) -> Result<(), ApiError> {
     };
     let signalled = tokio::spawn(signalled);
     let shut_down = tokio::spawn(host_shutdown::watch(supervisor, ending.clone()));
-    serve::both(tcp, unix, routes::all(app), ending).await;
+    serve::both(tcp, unix, routes::all(app), serve::Limits::of_process(), ending).await;
     signalled.abort();
     shut_down.abort();
     // Gone already when somebody cleaned up; a stale one is replaced at the next start.

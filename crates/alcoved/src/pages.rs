@@ -1,14 +1,19 @@
-//! Pages that the supervisor serves itself: the native pages, and a plain one that explains an error to a browser.
+//! The native pages, which the supervisor serves itself.
 
-use alcove_types::ApiError;
+use alcove_types::session::Surface;
 use axum::{
     extract::{Request, State},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
 };
 use http::{HeaderValue, StatusCode, header};
 use rust_embed::RustEmbed;
 
-use crate::{access::surface_of_host, answer, state::App};
+use crate::{
+    access::{self, is_native_origin, surface_of_host},
+    answer::Refusal,
+    explain::{explain, wants_page},
+    state::App,
+};
 
 #[derive(RustEmbed)]
 #[folder = "../../ui/apps/native/dist"]
@@ -19,8 +24,15 @@ const CSP: &str = "default-src 'self'; img-src 'self' data: blob:; style-src 'se
 
 /// The native pages. They hold no data of their own, so they need no sign-in; what they ask for does.
 pub(crate) async fn native(State(app): State<App>, request: Request) -> Response {
-    if surface_of_host(request.headers(), app.port).is_none() {
-        return answer::Refusal(crate::access::unknown_host()).into_response();
+    let headers = request.headers();
+    if surface_of_host(headers, app.port).is_none() {
+        let error = access::unknown_host();
+        return if wants_page(headers) { explain(&error, headers) } else { Refusal(error).into_response() };
+    }
+    // Under the address one could look at the pages, but never be signed in.
+    if wants_page(headers) && !is_native_origin(headers, app.port) {
+        let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
+        return Redirect::temporary(&format!("{}{path}", app.origin(Surface::Native))).into_response();
     }
     let path = request.uri().path().trim_start_matches('/');
     let path = if path.is_empty() { "index.html" } else { path };
@@ -44,32 +56,4 @@ pub(crate) async fn native(State(app): State<App>, request: Request) -> Response
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
-}
-
-/// An error as a page, for somebody who opened an address in a browser.
-pub(crate) fn explain(error: &ApiError) -> Response {
-    let page = format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
-         <meta http-equiv=refresh content=5><title>Alcove</title><style>:root{{color-scheme:light dark}}\
-         body{{font:15px/1.5 system-ui;display:grid;place-content:center;min-height:90vh;max-width:34rem;margin:auto;\
-         padding:0 24px;background:light-dark(#fbfaf8,#26231f);color:light-dark(#3a342d,#e8e3dc)}}\
-         h1{{font-size:18px;font-weight:600;margin:0 0 8px}}p{{margin:0;opacity:.8}}</style>\
-         <h1>{}</h1><p>{}</p></html>",
-        escape(&error.message),
-        escape(&error.hint)
-    );
-    (
-        answer::status(error.code),
-        [
-            (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-            (header::CACHE_CONTROL, "no-store"),
-            (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
-        ],
-        page,
-    )
-        .into_response()
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

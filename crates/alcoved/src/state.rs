@@ -6,7 +6,11 @@ use alcove_api::Supervisor;
 use alcove_types::{session::Surface, status::Endpoints};
 use tokio_util::sync::CancellationToken;
 
-use crate::{access::Sessions, identity::IdentityKey, replay::Replays};
+use crate::{
+    access::{self, Sessions},
+    identity::IdentityKey,
+    replay::Replays,
+};
 
 /// What every route can reach. Cheap to clone.
 #[derive(Clone)]
@@ -22,10 +26,11 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Where a surface answers.
+    /// Where a surface answers: each under a name of its own, because a browser gives the cookies of an address to
+    /// every port of it.
     pub(crate) fn origin(&self, surface: Surface) -> String {
         match surface {
-            Surface::Native => format!("http://127.0.0.1:{}", self.port),
+            Surface::Native => format!("http://{}:{}", access::NATIVE, self.port),
             Surface::Desktop => format!("http://desktop.localhost:{}", self.port),
         }
     }
@@ -34,7 +39,8 @@ impl App {
         Endpoints {
             native: self.origin(Surface::Native),
             desktop: self.origin(Surface::Desktop),
-            kubernetes: format!("{}/kubernetes", self.origin(Surface::Native)),
+            // For programs, which hold the token and may not find names under `localhost`.
+            kubernetes: format!("http://127.0.0.1:{}/kubernetes", self.port),
         }
     }
 }

@@ -84,7 +84,7 @@ impl World {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: alcove.localhost:{port}\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n"
         )
         .unwrap();
         answered(stream)

@@ -62,7 +62,11 @@ fn a_link_signs_in_once_and_its_cookie_serves_our_pages_alone() -> Result<()> {
     world.supervise()?;
     let (port, token) = world.loopback()?;
     let link = world.ok(&["open", "native", "--print"])?.stdout.trim().to_owned();
-    let (status, head, _) = curl(&[&link])?;
+    let native = format!("http://alcove.localhost:{port}");
+    anyhow::ensure!(link.starts_with(&native), "{link}");
+    let at_native = format!("alcove.localhost:{port}:127.0.0.1");
+    let named = ["--resolve", at_native.as_str()];
+    let (status, head, _) = curl(&[&named[..], &[&link]].concat())?;
     assert_eq!(status, 303, "{head}");
     let cookie = head
         .lines()
@@ -71,12 +75,13 @@ fn a_link_signs_in_once_and_its_cookie_serves_our_pages_alone() -> Result<()> {
         .context("no cookie")?
         .to_owned();
     assert!(head.contains("HttpOnly") && head.contains("SameSite="), "{head}");
-    assert_eq!(curl(&[&link])?.0, 401, "a link replayed");
+    assert_eq!(curl(&[&named[..], &[&link]].concat())?.0, 401, "a link replayed");
 
     let cookie = format!("Cookie: {cookie}");
-    let own = format!("Origin: http://127.0.0.1:{port}");
-    let machine = format!("http://127.0.0.1:{port}/api/v1/machine");
-    let tickets = format!("http://127.0.0.1:{port}/api/v1/tickets");
+    let own = format!("Origin: {native}");
+    let machine = format!("{native}/api/v1/machine");
+    let tickets = format!("{native}/api/v1/tickets");
+    let curl = |arguments: &[&str]| curl(&[&named[..], arguments].concat());
     let post = ["-X", "POST", "-H", "content-type: application/json", "-d", "{\"for\":\"native\"}"];
     assert_eq!(curl(&["-H", &cookie, &machine])?.0, 200);
     assert_eq!(curl(&["-H", &cookie, "-H", "Sec-Fetch-Site: cross-site", &machine])?.0, 403);
@@ -85,6 +90,8 @@ fn a_link_signs_in_once_and_its_cookie_serves_our_pages_alone() -> Result<()> {
         let refused = curl(&[&post[..], &["-H", &cookie], &origin, &[&tickets]].concat())?;
         assert_eq!(refused.0, 403, "{origin:?}");
     }
+    // Every port of this computer may see a cookie of its address: there it is none.
+    assert_eq!(curl(&["-H", &cookie, &format!("http://127.0.0.1:{port}/api/v1/machine")])?.0, 401);
     // The cookie of the native pages opens no web desktop.
     let desktop = format!("http://desktop.localhost:{port}/");
     let resolve = format!("desktop.localhost:{port}:127.0.0.1");

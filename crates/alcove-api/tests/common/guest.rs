@@ -28,7 +28,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::{DEADLINE, machine::Machine};
+use super::{DEADLINE, machine::Machine, others};
 
 pub(super) async fn serve(listener: TcpListener, door: Door, machine: Arc<Mutex<Machine>>, image: String) {
     while let Ok((tcp, _)) = listener.accept().await {
@@ -36,16 +36,17 @@ pub(super) async fn serve(listener: TcpListener, door: Door, machine: Arc<Mutex<
         tokio::spawn(async move {
             let Ok((service, stream)) = door.greet(tcp, DEADLINE).await else { return };
             let answers = service_fn(|request: Request<Incoming>| {
+                let pods = matches!(request.uri().path(), "/v1/shell" | "/v1/logs") || service != Service::Guest;
                 let mut machine = machine.lock().unwrap();
                 let answer = match service {
-                    Service::Guest => answer(request.uri().path(), &image, &mut machine),
-                    _ if machine.platform_silent => failing(StatusCode::BAD_GATEWAY, "Nobody is there."),
-                    _ => Response::new(full("")),
+                    Service::Gateway if machine.platform_silent => failing(StatusCode::BAD_GATEWAY, "Nobody is there."),
+                    _ if pods => others::answer(request),
+                    _ => answer(request.uri().path(), &image, &mut machine),
                 };
                 ready(Ok::<_, Infallible>(answer))
             });
             // The host may hang up at any time.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answers).await;
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answers).with_upgrades().await;
         });
     }
 }

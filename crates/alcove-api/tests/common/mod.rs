@@ -5,6 +5,7 @@
 
 mod guest;
 mod machine;
+mod others;
 mod stage;
 
 use std::{

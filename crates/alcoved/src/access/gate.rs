@@ -22,6 +22,10 @@ pub(crate) enum Channel {
     Cookie,
 }
 
+/// The native pages' own name. Browsers keep cookies by name and give them to every port of it, so one that is kept for
+/// `127.0.0.1` would be told to whatever else listens there.
+pub(crate) const NATIVE: &str = "alcove.localhost";
+
 /// Pages of the shell come from these; they hold the token, never a cookie.
 const SHELL_ORIGINS: [&str; 3] = ["tauri://localhost", "http://tauri.localhost", "https://tauri.localhost"];
 
@@ -54,7 +58,7 @@ pub(crate) fn surface_of_host(headers: &HeaderMap, port: u16) -> Option<Surface>
         return None;
     }
     match name {
-        "127.0.0.1" | "localhost" | "alcove.localhost" => Some(Surface::Native),
+        "127.0.0.1" | "localhost" | NATIVE => Some(Surface::Native),
         _ => {
             let app = name.strip_suffix(".localhost")?;
             let fine = !app.is_empty()
@@ -63,6 +67,11 @@ pub(crate) fn surface_of_host(headers: &HeaderMap, port: u16) -> Option<Surface>
             fine.then_some(Surface::Desktop)
         }
     }
+}
+
+/// Whether the `Host` header names the native pages' origin: the one place where their cookie counts.
+pub(crate) fn is_native_origin(headers: &HeaderMap, port: u16) -> bool {
+    headers.get(header::HOST).and_then(|v| v.to_str().ok()) == Some(format!("{NATIVE}:{port}").as_str())
 }
 
 pub(crate) fn unknown_host() -> ApiError {
@@ -116,7 +125,7 @@ fn enter(app: &App, request: &Request) -> Result<Channel, ApiError> {
             _ => Ok(Channel::Token),
         };
     }
-    if !app.sessions.signed_in(headers, app.port, Surface::Native) {
+    if !is_native_origin(headers, app.port) || !app.sessions.signed_in(headers, app.port, Surface::Native) {
         return Err(ApiError::new(
             ErrorCode::Unauthenticated,
             "You are not signed in.",
@@ -151,7 +160,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 fn own_origin(origin: &str, port: u16) -> bool {
-    ["127.0.0.1", "localhost", "alcove.localhost"].iter().any(|host| origin == format!("http://{host}:{port}"))
+    origin == format!("http://{NATIVE}:{port}")
 }
 
 fn other_origin() -> ApiError {

@@ -3,5 +3,5 @@
 mod gate;
 mod sessions;
 
-pub(crate) use gate::{Channel, api_gate, caller, surface_of_host, unknown_host};
+pub(crate) use gate::{Channel, NATIVE, api_gate, caller, is_native_origin, surface_of_host, unknown_host};
 pub(crate) use sessions::{Sessions, cookie_name, redeem};

@@ -15,14 +15,19 @@ use alcove_types::{
 };
 use axum::{
     extract::{Path, State},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
 };
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{access::surface_of_host, answer::Refusal, state::App};
+use crate::{
+    access::{is_native_origin, surface_of_host},
+    answer::Refusal,
+    explain::{explain_in, wants_page},
+    state::App,
+};
 
 /// A ticket can be used for this long.
 const TICKET: Duration = Duration::from_secs(120);
@@ -32,7 +37,8 @@ const SESSION: Duration = Duration::from_secs(30 * 24 * 3600);
 const MOST_TICKETS: usize = 256;
 const MOST_SESSIONS: usize = 1024;
 
-const SCHEMA: u32 = 1;
+/// Cookies of the first one went to every port of `127.0.0.1`: they count no more.
+const SCHEMA: u32 = 2;
 
 /// Who is signed in.
 pub(crate) struct Sessions {
@@ -157,11 +163,22 @@ pub(crate) async fn redeem(State(app): State<App>, Path(ticket): Path<String>, h
     let Some(surface) = surface_of_host(&headers, app.port) else {
         return Refusal(super::gate::unknown_host()).into_response();
     };
+    if surface == Surface::Native && !is_native_origin(&headers, app.port) {
+        // A cookie that is set here would be told to every port of this address.
+        let there = format!("{}/.alcove/ticket/{ticket}", app.origin(surface));
+        return ([(header::REFERRER_POLICY, "no-referrer")], Redirect::temporary(&there)).into_response();
+    }
     match app.sessions.redeem(&ticket, surface) {
         Some(session) => {
-            // No `Secure`: loopback is plain HTTP, and WebKit would not keep the cookie. Lax: a link may lead here.
+            // The native pages need no cookie before they ask for something themselves. The web desktop does: a link
+            // from them, or from wherever the person keeps it, leads to its first page.
+            let same_site = match surface {
+                Surface::Native => "Strict",
+                Surface::Desktop => "Lax",
+            };
+            // No `Domain`: it is for this name alone. No `Secure`: loopback is plain HTTP, and WebKit would not keep it.
             let cookie = format!(
-                "{}={session}; Path=/; HttpOnly; SameSite=Lax; Max-Age={}",
+                "{}={session}; Path=/; HttpOnly; SameSite={same_site}; Max-Age={}",
                 cookie_name(app.port),
                 SESSION.as_secs()
             );
@@ -176,13 +193,28 @@ pub(crate) async fn redeem(State(app): State<App>, Path(ticket): Path<String>, h
             )
                 .into_response()
         }
-        None => Refusal(ApiError::new(
-            ErrorCode::Unauthenticated,
-            "This link was used already, or it is too old.",
-            "Open Alcove again, or run `alcove open --print` for a new link.",
-        ))
-        .into_response(),
+        None => used(surface, &headers),
     }
+}
+
+/// What somebody is told whose link does not work (any more).
+fn used(surface: Surface, headers: &HeaderMap) -> Response {
+    let (hint, chinese) = match surface {
+        Surface::Native => (
+            "Open Alcove again, or run `alcove open --print` for a new link.",
+            "请重新打开 Alcove，或运行 alcove open --print 获取新链接。",
+        ),
+        Surface::Desktop => (
+            "Open the web desktop from Alcove, or run `alcove open desktop --print` for a new link.",
+            "请从 Alcove 打开网页桌面，或运行 alcove open desktop --print 获取新链接。",
+        ),
+    };
+    let error =
+        ApiError::new(ErrorCode::Unauthenticated, "This link has been used, or it is older than two minutes.", hint);
+    if wants_page(headers) {
+        return explain_in(&error, Some(("此链接已被使用，或已超过两分钟。", chinese)), headers);
+    }
+    Refusal(error).into_response()
 }
 
 /// Cookies are 256 random bits: nobody finds one that has a given hash.

@@ -46,6 +46,7 @@ pub(super) struct Wanted {
     follow: bool,
 }
 
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// How much of a file's end is looked through for its last lines.
 const TAIL_BYTES: u64 = 1024 * 1024;
 /// How often a followed file is looked at.
@@ -65,7 +66,12 @@ pub(super) async fn logs(State(app): State<App>, Asked(wanted): Asked<Wanted>) -
         unit @ ("k3s" | "alcove-guest" | "kernel" | "all") => {
             let path = format!("/v1/logs?unit={unit}&lines={lines}&follow={}", u8::from(wanted.follow));
             let request = Request::builder().uri(path).body(Body::empty()).map_err(|e| internal(&e))?;
-            forward(&app.supervisor.link()?, Service::Guest, request).await
+            let mut log = forward(&app.supervisor.link()?, Service::Guest, request).await?;
+            // Whatever the guest calls it; but its refusals stay what they are.
+            if log.status().is_success() {
+                log.headers_mut().insert(header::CONTENT_TYPE, TEXT);
+            }
+            Ok(log)
         }
         other => Err(Refusal(ApiError::new(
             ErrorCode::NotFound,
@@ -79,7 +85,7 @@ pub(super) async fn logs(State(app): State<App>, Asked(wanted): Asked<Wanted>) -
 async fn file(path: PathBuf, lines: usize, follow: bool, app: &App) -> Answer<Response> {
     let (text, end) = tail(&path, lines).await.unwrap_or_default();
     let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from(text))]);
-    let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    let kind = [(header::CONTENT_TYPE, TEXT)];
     if !follow {
         return Ok((kind, Body::from_stream(first)).into_response());
     }

@@ -62,7 +62,8 @@ pub(crate) fn all(app: App) -> Router {
         .nest("/api/v1", api)
         .route("/kubernetes", any(forward::cluster))
         .route("/kubernetes/{*path}", any(forward::cluster))
-        .layer(middleware::from_fn_with_state(app.clone(), access::api_gate));
+        .layer(middleware::from_fn_with_state(app.clone(), access::api_gate))
+        .layer(middleware::map_response(forward::no_page));
     Router::new()
         .merge(guarded)
         .route("/.alcove/ticket/{ticket}", get(access::redeem))
