@@ -37,10 +37,22 @@ impl Config {
     pub(crate) fn refuse_image(&self, layout: &Layout, version: &str) {
         let mut refused = self.refused_images(layout);
         refused.insert(version.to_owned());
+        Self::note_refused(layout, &refused);
+    }
+
+    /// An image that somebody brought anew may be tried again.
+    pub(crate) fn forgive_image(&self, layout: &Layout, version: &str) {
+        let mut refused = self.refused_images(layout);
+        if refused.remove(version) {
+            Self::note_refused(layout, &refused);
+        }
+    }
+
+    fn note_refused(layout: &Layout, refused: &BTreeSet<String>) {
         let saved =
-            serde_json::to_vec(&refused).map(|b| durable::write(&layout.machine().join("refused-images.json"), &b));
+            serde_json::to_vec(refused).map(|b| durable::write(&layout.machine().join("refused-images.json"), &b));
         if !matches!(saved, Ok(Ok(()))) {
-            tracing::warn!(version, "could not remember that the image failed its trial");
+            tracing::warn!(?refused, "could not remember which images failed their trial");
         }
     }
 

@@ -9,7 +9,11 @@ mod common;
 use std::time::Duration;
 
 use alcove_api::Supervisor;
-use alcove_types::{ErrorCode, image::ImageRole, machine::Phase};
+use alcove_types::{
+    ErrorCode,
+    image::{ImageFetch, ImageRole},
+    machine::Phase,
+};
 use common::{DEADLINE, Does, World, done, me, until};
 
 async fn restart(supervisor: &Supervisor) {
@@ -155,4 +159,54 @@ async fn a_guest_that_hangs_before_it_can_report_is_shown_with_what_its_console_
     until("it is seen as failed", || supervisor.machine().phase == Phase::Failed).await;
     let failure = supervisor.machine().failure.unwrap();
     assert_eq!(failure.last_words.last().map(String::as_str), Some("waiting for the root device"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_image_that_somebody_brings_again_gets_another_chance() {
+    let world = World::new(DEADLINE);
+    let supervisor = world.running().await;
+    world.image("two", 2, Does::NeverStarts);
+    restart(&supervisor).await;
+    assert_eq!(role(&supervisor, "two").await, ImageRole::Refused);
+    // It was the host's fault, say, and is mended.
+    world.image("two", 2, Does::ComesUp);
+    let source = world.layout.home().images().join("two").display().to_string();
+    let request = ImageFetch { source: Some(source), sha256: None };
+    done(&supervisor, supervisor.fetch_image(request, &me())).await.unwrap();
+    assert_eq!(role(&supervisor, "two").await, ImageRole::Next);
+    restart(&supervisor).await;
+    assert_eq!(supervisor.machine().image.as_deref(), Some("two"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_stays_while_it_can_not_be_told_who_needs_it() {
+    let world = World::new(DEADLINE);
+    let supervisor = world.running().await;
+    world.image("zero", 1, Does::ComesUp);
+    let other = world.layout.home().data().join("machines/other");
+    std::fs::create_dir_all(&other).unwrap();
+    std::fs::write(other.join("machine.json"), "{\"schema\": 99}").unwrap();
+    let error = supervisor.remove_image("zero".into(), &me()).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Conflict);
+    assert!(error.message.contains("`other`") && !error.hint.is_empty(), "{error:?}");
+    assert_eq!(role(&supervisor, "zero").await, ImageRole::Unused, "the list is shown all the same");
+    std::fs::remove_dir_all(&other).unwrap();
+    supervisor.remove_image("zero".into(), &me()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_without_encryption_needs_a_checksum() {
+    let world = World::new(DEADLINE);
+    let supervisor = world.supervisor();
+    let ask = |source: &str, sha256: Option<String>| {
+        supervisor.fetch_image(ImageFetch { source: Some(source.into()), sha256 }, &me())
+    };
+    let error = ask("http://192.0.2.1/images/1/", None).unwrap_err();
+    assert_eq!(error.code, ErrorCode::BadRequest);
+    assert!(error.hint.contains("--sha256") && error.hint.contains("https://"), "{error:?}");
+    // Here nobody is in between; and a checksum says what it must be.
+    let task = ask("http://127.0.0.1:1/images/1/", None);
+    assert_eq!(done(&supervisor, task).await.unwrap_err().code, ErrorCode::SourceUnreachable);
+    let task = ask("http://192.0.2.1/images/1/", Some("ab".repeat(32))).unwrap();
+    supervisor.tasks().cancel(&task.id).unwrap();
 }

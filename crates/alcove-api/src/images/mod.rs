@@ -18,7 +18,7 @@ use std::{
 };
 
 use alcove_machine::{
-    Layout, MachineSpec,
+    Layout, MachineError, MachineSpec,
     image::{self, Image, Images},
 };
 use alcove_types::{
@@ -83,6 +83,9 @@ impl Supervisor {
         let (from, expected) = wanted(request, packaged)?;
         let patience = Patience::default();
         let source = Source::parse(&from, &patience)?;
+        if expected.is_none() {
+            source.must_be_the_one_named()?;
+        }
         let lock = bring::lock(&shared.layout)?;
         let (task, cancel) = shared.tasks.begin(FETCH, &source.name(), caller, true);
         let id = task.id.clone();
@@ -100,6 +103,7 @@ impl Supervisor {
             let done = bring.run(&mut |step, here, total| telling.tell(step, here, total)).await;
             drop(lock);
             if let Ok(version) = &done {
+                shared.config.forgive_image(&shared.layout, version);
                 tracing::info!(version, "an image was brought");
             }
             shared.tasks.end(&id, done.map(drop));
@@ -215,7 +219,7 @@ fn list(shared: &Shared) -> Result<ImageList, ApiError> {
     let spec = MachineSpec::load(&shared.layout).map_err(|e| e.api())?;
     let refused = shared.config.refused_images(&shared.layout);
     let newest = images.newest().map(|i| i.version().to_owned());
-    let needed = needed(&shared.layout);
+    let needed = needed(&shared.layout).images;
     let entry = |image: Image| ImageEntry {
         folder: image.folder.display().to_string(),
         bytes: image.bytes(),
@@ -256,25 +260,43 @@ fn role(version: &str, newest: Option<&str>, spec: Option<&MachineSpec>, refused
     if newest == Some(version) && waits { ImageRole::Next } else { ImageRole::Unused }
 }
 
-/// Which images the machines of this person need: instance and version.
-fn needed(layout: &Layout) -> BTreeSet<(String, String)> {
-    let mut needed = BTreeSet::new();
+/// Which images the machines of this person need.
+#[derive(Debug, Default)]
+struct Needed {
+    /// Instance and version.
+    images: BTreeSet<(String, String)>,
+    /// Instances of which it can't be told, and why.
+    unknown: Vec<(String, MachineError)>,
+}
+
+fn needed(layout: &Layout) -> Needed {
+    let mut needed = Needed::default();
     let machines: Vec<PathBuf> =
         fs::read_dir(layout.home().data().join("machines")).into_iter().flatten().flatten().map(|e| e.path()).collect();
     for folder in machines {
         let Some(name) = folder.file_name().and_then(|n| n.to_str()) else { continue };
         let Ok(instance) = name.parse() else { continue };
         let layout = Layout::new(layout.home().clone(), instance);
-        let Ok(Some(spec)) = MachineSpec::load(&layout) else { continue };
+        let spec = match MachineSpec::load(&layout) {
+            Ok(Some(spec)) => spec,
+            Ok(None) => continue,
+            Err(error) => {
+                needed.unknown.push((name.to_owned(), error));
+                continue;
+            }
+        };
         let slots = &spec.slots;
         let fallback = slots.trial.and_then(|_| slots.version(slots.active));
         for version in slots.current().into_iter().chain(fallback) {
-            needed.insert((name.to_owned(), version.to_owned()));
+            needed.images.insert((name.to_owned(), version.to_owned()));
         }
         // A suspended copy can only be resumed with the image that it was made with.
-        let snapshots = alcove_machine::qemu::snapshots(&layout).unwrap_or_default();
-        for snapshot in snapshots.into_iter().filter(|s| s.with_memory) {
-            needed.insert((name.to_owned(), snapshot.image));
+        match alcove_machine::qemu::snapshots(&layout) {
+            Ok(snapshots) => {
+                let with_memory = snapshots.into_iter().filter(|s| s.with_memory);
+                needed.images.extend(with_memory.map(|s| (name.to_owned(), s.image)));
+            }
+            Err(error) => needed.unknown.push((name.to_owned(), error)),
         }
     }
     needed
@@ -294,8 +316,8 @@ fn remove(shared: &Shared, version: &str) -> Result<(), ApiError> {
     let own = shared.layout.home().images();
     let _lock = bring::lock(&shared.layout)?;
     let unfinished = bring::forget(&own, version)?;
-    let users: Vec<String> =
-        needed(&shared.layout).into_iter().filter(|(_, v)| v == version).map(|(name, _)| name).collect();
+    let needed = needed(&shared.layout);
+    let users: Vec<String> = needed.images.into_iter().filter(|(_, v)| v == version).map(|(name, _)| name).collect();
     let folder = own.join(version);
     if !folder.is_dir() {
         let elsewhere = Images::find(&shared.layout, &shared.config.image_folders);
@@ -314,6 +336,13 @@ fn remove(shared: &Shared, version: &str) -> Result<(), ApiError> {
             ErrorCode::Conflict,
             format!("The image {version} is needed by {}.", users.join(", ")),
             "It can go when no machine uses it, may return to it, or has a suspended snapshot of it.",
+        ));
+    }
+    if let Some((instance, error)) = needed.unknown.first() {
+        return Err(ApiError::new(
+            ErrorCode::Conflict,
+            format!("It can't be told whether the machine `{instance}` needs the image {version}: {error}."),
+            "Mend that file first, or destroy that machine with `alcove reset`; then ask again.",
         ));
     }
     image::delete(&own, &folder).map_err(|e| e.api())

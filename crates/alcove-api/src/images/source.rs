@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::{
     Patience,
-    web::{Answer, Web},
+    web::{self, Answer, Web},
 };
 
 /// Why a file did not come.
@@ -89,6 +89,23 @@ impl Source {
             return Ok(Self::Folder(newest.folder.clone()));
         }
         Ok(Self::Folder(path))
+    }
+
+    /// Refuses what could be changed on its way here when nothing says what it must be: an image runs as the machine, and
+    /// its `kubectl` on this computer.
+    ///
+    /// # Errors
+    /// For addresses without encryption beyond this computer.
+    pub(super) fn must_be_the_one_named(&self) -> Result<(), ApiError> {
+        match self {
+            Self::Web(web) if web::in_the_clear(web.base()) => Err(ApiError::new(
+                ErrorCode::BadRequest,
+                format!("What comes from {} could be changed on its way: the address has no encryption.", web.base()),
+                "Use an address that begins with `https://`, or name the SHA-256 of its `manifest.json` \
+                 (`alcove image fetch --sha256`).",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The source in words.

@@ -349,6 +349,8 @@ async fn refusals_of_servers_are_told_apart() {
         (418, "", ErrorCode::SourceUnreachable, 1),
         (503, "", ErrorCode::SourceUnreachable, 4),
         (302, "location: ftp://127.0.0.1/x\r\n", ErrorCode::SourceUnreachable, 4),
+        // To where others could change it.
+        (302, "location: http://192.0.2.1/x\r\n", ErrorCode::SourceUnreachable, 1),
     ] {
         let (world, server) = (World::new(), Server::start(image(10, |_| ())));
         server.rules().statuses = vec![(status, more); 10].into();

@@ -1,6 +1,6 @@
 //! Files from a web server: a range of them, redirects, and what its refusals mean.
 
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use alcove_machine::image::MANIFEST;
 use alcove_types::{ApiError, ErrorCode};
@@ -131,7 +131,8 @@ impl Web {
                 .map_err(|e| Stop::for_now(unreachable(place, &e)))?;
             let Some(to) = redirect(&response) else { return Ok(response) };
             let to = joined(&at, to).ok_or_else(|| strange("an address that can't be understood"))?;
-            if at.starts_with("https:") && !to.starts_with("https:") {
+            let unsafer = at.starts_with("https:") && !to.starts_with("https:");
+            if unsafer || (in_the_clear(&to) && !in_the_clear(&at)) {
                 return Err(strange("an address without encryption"));
             }
             at = to;
@@ -156,6 +157,14 @@ impl Answer {
             }
         }
     }
+}
+
+/// Whether what comes from an address can be read and changed by others on its way.
+pub(super) fn in_the_clear(address: &str) -> bool {
+    let Ok(uri) = address.parse::<Uri>() else { return false };
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let here = host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    uri.scheme_str() == Some("http") && !here
 }
 
 /// Trusts who the system trusts.
@@ -287,6 +296,19 @@ mod tests {
             assert_eq!(joined(at, to).unwrap(), leads);
         }
         assert_eq!(joined("http://a.example", "x").unwrap(), "http://a.example/x");
+    }
+
+    #[test]
+    fn only_this_computer_needs_no_encryption() {
+        for address in
+            ["http://a.example/", "HTTP://10.0.0.1:8080/x", "http://localhost.evil.example/", "http://[fd00::1]/"]
+        {
+            assert!(in_the_clear(address), "{address}");
+        }
+        for address in ["https://a.example/", "http://127.0.0.1:8080/x", "http://[::1]/", "http://LOCALHOST/", "/stick"]
+        {
+            assert!(!in_the_clear(address), "{address}");
+        }
     }
 
     #[test]
