@@ -1,8 +1,9 @@
-//! The operation log: one JSON line for each thing that somebody asked for and how it ended. Append-only.
+//! The operation log: one JSON line for each thing that somebody asked for and how it ended. Append-only; the oldest
+//! lines go when it has grown large.
 
 use std::{
     fs,
-    io::{self, BufRead, Write},
+    io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -36,6 +37,7 @@ impl Caller {
 pub struct Operations {
     path: PathBuf,
     events: Arc<Events>,
+    largest: u64,
     state: Mutex<State>,
 }
 
@@ -43,7 +45,11 @@ pub struct Operations {
 struct State {
     next: u64,
     file: Option<fs::File>,
+    bytes: u64,
 }
+
+/// A log that would become larger than this is set aside; one older log is kept. That is years of a person's work.
+const LARGEST: u64 = 8 * 1024 * 1024;
 
 impl Operations {
     /// Opens the log. A line that a power cut left unfinished is closed off, and later lines stand by themselves.
@@ -51,16 +57,26 @@ impl Operations {
     /// # Errors
     /// When the file can be neither read nor made.
     pub fn open(path: &Path, events: Arc<Events>) -> io::Result<Self> {
+        Self::open_up_to(path, events, LARGEST)
+    }
+
+    fn open_up_to(path: &Path, events: Arc<Events>, largest: u64) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        let mut file = fs::OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(path)?;
-        let bytes = fs::read(path)?;
+        let mut file = append_to(path)?;
+        let mut bytes = fs::read(path)?;
         if bytes.last().is_some_and(|b| *b != b'\n') {
             file.write_all(b"\n")?;
+            bytes.push(b'\n');
         }
-        let next = parse(&bytes).last().map_or(1, |o| o.id + 1);
-        Ok(Self { path: path.to_owned(), events, state: Mutex::new(State { next, file: Some(file) }) })
+        let last = match newest_first(&bytes).next() {
+            Some(last) => Some(last.id),
+            // Set aside just before the end.
+            None => newest_first(&older(path)?).next().map(|o| o.id),
+        };
+        let state = State { next: last.map_or(1, |id| id + 1), file: Some(file), bytes: bytes.len() as u64 };
+        Ok(Self { path: path.to_owned(), events, largest, state: Mutex::new(state) })
     }
 
     /// Adds a line.
@@ -78,9 +94,9 @@ impl Operations {
             task: task.map(str::to_owned),
         };
         state.next += 1;
-        if let (Some(file), Ok(mut line)) = (state.file.as_mut(), serde_json::to_vec(&operation)) {
+        if let Ok(mut line) = serde_json::to_vec(&operation) {
             line.push(b'\n');
-            if let Err(error) = file.write_all(&line).and_then(|()| file.sync_data()) {
+            if let Err(error) = self.write(&mut state, &line) {
                 tracing::error!(%error, what, "the operation log can't be written");
             }
         }
@@ -88,15 +104,52 @@ impl Operations {
         self.events.publish(Event::Operation(operation));
     }
 
-    /// A page of the log, newest first; `before` is exclusive.
+    fn write(&self, state: &mut State, line: &[u8]) -> io::Result<()> {
+        let length = line.len() as u64;
+        if state.bytes > 0 && state.bytes + length > self.largest {
+            // One that can't be set aside grows on: better than a line that is lost.
+            match self.set_aside() {
+                Ok(file) => (state.file, state.bytes) = (Some(file), 0),
+                Err(error) => tracing::warn!(%error, "the operation log can't be set aside"),
+            }
+        }
+        let Some(file) = state.file.as_mut() else { return Ok(()) };
+        file.write_all(line).and_then(|()| file.sync_data())?;
+        state.bytes += length;
+        Ok(())
+    }
+
+    fn set_aside(&self) -> io::Result<fs::File> {
+        fs::rename(&self.path, older_path(&self.path))?;
+        let file = append_to(&self.path)?;
+        // Without its name a line that was synced is lost all the same.
+        self.path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())?;
+        Ok(file)
+    }
+
+    /// A page of the log, newest first; `before` is exclusive. Reads files, so it is not for the event loop.
     ///
     /// # Errors
-    /// When the file can't be read.
+    /// When a file can't be read.
     pub fn page(&self, limit: usize, before: Option<u64>) -> io::Result<OperationList> {
-        let bytes = fs::read(&self.path)?;
-        let mut operations: Vec<Operation> =
-            parse(&bytes).into_iter().filter(|o| before.is_none_or(|before| o.id < before)).collect();
-        operations.reverse();
+        let mut operations: Vec<Operation> = Vec::new();
+        let mut below = before.unwrap_or(u64::MAX);
+        let mut take = |bytes: &[u8]| {
+            for operation in newest_first(bytes) {
+                if operations.len() > limit {
+                    return true;
+                }
+                // A log that is set aside between the two looks shows its lines twice.
+                if operation.id < below {
+                    below = operation.id;
+                    operations.push(operation);
+                }
+            }
+            operations.len() > limit
+        };
+        if !take(&fs::read(&self.path)?) {
+            take(&older(&self.path)?);
+        }
         let more = operations.len() > limit;
         operations.truncate(limit);
         let next_before = if more { operations.last().map(|o| o.id) } else { None };
@@ -104,9 +157,25 @@ impl Operations {
     }
 }
 
+fn append_to(path: &Path) -> io::Result<fs::File> {
+    fs::OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(path)
+}
+
+/// Where the log is that was set aside.
+fn older_path(path: &Path) -> PathBuf {
+    path.with_extension("1.jsonl")
+}
+
+fn older(path: &Path) -> io::Result<Vec<u8>> {
+    match fs::read(older_path(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read,
+    }
+}
+
 /// Lines that can't be read are passed over: the rest of the log is still worth having.
-fn parse(bytes: &[u8]) -> Vec<Operation> {
-    bytes.lines().map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok()).collect()
+fn newest_first(bytes: &[u8]) -> impl Iterator<Item = Operation> {
+    bytes.rsplit(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
 }
 
 #[cfg(test)]
@@ -147,5 +216,50 @@ mod tests {
             [first.operations, second.operations, third.operations].concat().iter().map(|o| o.id).collect();
         assert_eq!(ids, [5, 4, 3, 2, 1]);
         assert_eq!(third.next_before, None);
+    }
+
+    #[test]
+    fn a_log_that_grew_large_is_set_aside_and_its_pages_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("operations.jsonl");
+        let open = || Operations::open_up_to(&path, Arc::default(), 4000).unwrap();
+        let mut log = open();
+        for n in 0..200 {
+            log.record(&Caller::supervisor(), "x", &n.to_string(), "accepted", "", None);
+            if n % 7 == 0 {
+                // Whatever the file holds when a supervisor ends.
+                log = open();
+            }
+        }
+        let lengths: Vec<u64> =
+            fs::read_dir(folder.path()).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).collect();
+        assert_eq!(lengths.len(), 2, "one older log is kept");
+        assert!(lengths.iter().all(|l| *l <= 4000), "{lengths:?}");
+        let (mut ids, mut before) = (Vec::new(), None);
+        loop {
+            let page = log.page(3, before).unwrap();
+            ids.extend(page.operations.iter().map(|o| o.id));
+            before = page.next_before;
+            if before.is_none() {
+                break;
+            }
+        }
+        assert!(ids.len() > 25, "both logs are read: {ids:?}");
+        let expected: Vec<u64> = (0..ids.len() as u64).map(|n| 200 - n).collect();
+        assert_eq!(ids, expected, "no gap, no repeat");
+    }
+
+    #[test]
+    fn numbers_go_on_when_the_log_was_just_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("operations.jsonl");
+        let log = Operations::open(&path, Arc::default()).unwrap();
+        log.record(&Caller::supervisor(), "x", "", "accepted", "", None);
+        drop(log);
+        fs::rename(&path, older_path(&path)).unwrap();
+        let log = Operations::open(&path, Arc::default()).unwrap();
+        log.record(&Caller::supervisor(), "x", "", "accepted", "", None);
+        let page = log.page(10, None).unwrap();
+        assert_eq!(page.operations.iter().map(|o| o.id).collect::<Vec<_>>(), [2, 1]);
     }
 }

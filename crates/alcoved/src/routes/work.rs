@@ -82,7 +82,12 @@ pub(super) struct Page {
 }
 
 pub(super) async fn operations(State(app): State<App>, Asked(page): Asked<Page>) -> Answer<Json<OperationList>> {
-    Ok(Json(app.supervisor.operations(page.limit.unwrap_or(100).clamp(1, 500), page.before)?))
+    let limit = page.limit.unwrap_or(100).clamp(1, 500);
+    let reading = tokio::task::spawn_blocking(move || app.supervisor.operations(limit, page.before));
+    let read = reading.await.unwrap_or_else(|error| {
+        Err(ApiError::new(ErrorCode::Internal, format!("The log could not be read: {error}."), "Try again."))
+    });
+    Ok(Json(read?))
 }
 
 pub(super) async fn settings(State(app): State<App>) -> Json<SettingsView> {
