@@ -148,8 +148,9 @@ impl SettingsStore {
     }
 
     fn reload(&self) {
-        let read = read(&self.path);
+        // Read under the lock: what a patch writes meanwhile would be undone.
         let mut state = self.lock();
+        let read = read(&self.path);
         let before = view(&state);
         match read {
             Ok(settings) => {
@@ -221,17 +222,8 @@ fn read(path: &Path) -> Result<Settings, ApiError> {
 }
 
 fn check(settings: &Settings) -> Result<(), ApiError> {
-    const MIB: u64 = 1024 * 1024;
     if let Some(machine) = &settings.machine {
-        if machine.memory_bytes < 1024 * MIB || !machine.memory_bytes.is_multiple_of(MIB) {
-            return Err(bad("The machine's memory is at least 1 GiB, in whole MiB."));
-        }
-        if machine.cpus == 0 || machine.cpus > 255 {
-            return Err(bad("The machine has between 1 and 255 processors."));
-        }
-        if machine.disk_bytes < 4096 * MIB || !machine.disk_bytes.is_multiple_of(MIB) {
-            return Err(bad("The machine's disk is at least 4 GiB, in whole MiB."));
-        }
+        alcove_machine::spec::check_setup(machine).map_err(|e| e.api())?;
     }
     if settings.display_name.chars().count() > 60 || settings.display_name.chars().any(char::is_control) {
         return Err(bad("A name has at most 60 characters and no control characters."));
@@ -341,6 +333,38 @@ mod tests {
             assert_eq!(store.patch(&patch).unwrap_err().code, ErrorCode::BadRequest, "{patch}");
         }
         assert!(!folder.path().join("default.json").exists());
+    }
+
+    #[test]
+    fn sizes_that_a_machine_would_refuse_are_no_settings() {
+        let (folder, store) = store(None);
+        let (mib, gib) = (1u64 << 20, 1u64 << 30);
+        // In steps of 1 MiB, which the machine does not know.
+        let odd = json!({"machine": {"memory_bytes": 2 * gib + mib, "cpus": 2, "disk_bytes": 20 * gib}});
+        let error = store.patch(&odd).unwrap_err();
+        assert_eq!(error.code, ErrorCode::BadRequest);
+        assert!(error.hint.contains("2 MiB"), "{error:?}");
+        assert!(!folder.path().join("default.json").exists());
+    }
+
+    #[test]
+    fn a_change_is_not_undone_by_a_look_at_the_file_meanwhile() {
+        let (_folder, store) = store(None);
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    store.reload();
+                }
+            });
+            let kept = (0..300).all(|n| {
+                let name = n.to_string();
+                store.patch(&json!({ "display_name": name })).unwrap();
+                store.get().display_name == name
+            });
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(kept, "a change was undone");
+        });
     }
 
     #[test]
