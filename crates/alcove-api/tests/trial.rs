@@ -182,16 +182,16 @@ async fn a_refused_image_that_somebody_brings_again_gets_another_chance() {
 async fn an_image_stays_while_it_can_not_be_told_who_needs_it() {
     let world = World::new(DEADLINE);
     let supervisor = world.running().await;
-    world.image("zero", 1, Does::ComesUp);
+    world.image("two", 2, Does::ComesUp);
     let other = world.layout.home().data().join("machines/other");
     std::fs::create_dir_all(&other).unwrap();
     std::fs::write(other.join("machine.json"), "{\"schema\": 99}").unwrap();
-    let error = supervisor.remove_image("zero".into(), &me()).await.unwrap_err();
+    let error = supervisor.remove_image("two".into(), &me()).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Conflict);
     assert!(error.message.contains("`other`") && !error.hint.is_empty(), "{error:?}");
-    assert_eq!(role(&supervisor, "zero").await, ImageRole::Unused, "the list is shown all the same");
+    assert_eq!(role(&supervisor, "two").await, ImageRole::Next, "the list is shown all the same");
     std::fs::remove_dir_all(&other).unwrap();
-    supervisor.remove_image("zero".into(), &me()).await.unwrap();
+    supervisor.remove_image("two".into(), &me()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

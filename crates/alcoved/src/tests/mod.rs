@@ -1,6 +1,7 @@
 //! The supervisor's two listeners over a machine without a hypervisor, as browsers and programs see them.
 
 mod browser;
+mod carried;
 mod refusals;
 mod through;
 
