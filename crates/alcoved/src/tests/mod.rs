@@ -6,7 +6,7 @@ mod refusals;
 mod through;
 
 #[path = "../../../alcove-api/tests/common/mod.rs"]
-mod stage;
+mod common;
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ const SOON: Duration = Duration::from_secs(20);
 /// A supervisor that serves, over a machine that is up.
 struct House {
     /// Its folders live as long as this.
-    _world: stage::World,
+    _world: common::World,
     supervisor: Supervisor,
     app: App,
     port: u16,
@@ -62,7 +62,7 @@ impl Answer {
 
 impl House {
     async fn open() -> Self {
-        let world = stage::World::new(stage::DEADLINE);
+        let world = common::World::new(common::DEADLINE);
         let supervisor = world.running().await;
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = tcp.local_addr().unwrap().port();

@@ -5,7 +5,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{House, SOON, stage::me, until};
+use super::{House, SOON, common::me, until};
 
 async fn claims(house: &House, cookie: &str) -> Value {
     let page = house.get(&house.at("desktop.localhost"), "/api/v1/me", &[cookie]).await;
