@@ -184,6 +184,7 @@ mod tests {
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpStream, UnixStream},
+        sync::watch,
     };
 
     use super::*;
@@ -232,6 +233,50 @@ mod tests {
             let mut rest = Vec::new();
             let closed = tokio::time::timeout(SOON, stream.read_to_end(&mut rest)).await;
             assert!(closed.is_ok(), "a silent connection is kept");
+        }
+        ending.cancel();
+        serving.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn loopback_has_a_bound_and_who_stands_in_line_comes_in_later() {
+        const MOST: usize = 4;
+        let folder = tempfile::tempdir().unwrap();
+        let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = tcp.local_addr().unwrap().port();
+        let path = folder.path().join("api.sock");
+        let unix = socket(&path).unwrap();
+        let ending = CancellationToken::new();
+        let limits = Limits { connections: MOST, head: SOON };
+        let (inside, arrived) = watch::channel(0);
+        let inside = Arc::new(inside);
+        let go = CancellationToken::new();
+        let ok = {
+            let (inside, go) = (inside.clone(), go.clone());
+            get(move |at_socket: Option<Extension<Channel>>| async move {
+                if at_socket.is_none() {
+                    inside.send_modify(|count| *count += 1);
+                    go.cancelled().await;
+                }
+                "fine"
+            })
+        };
+        let serving = tokio::spawn(both(tcp, unix, Router::new().route("/ok", ok), limits, ending.clone()));
+        let many: Vec<_> = (0..3 * MOST)
+            .map(|_| {
+                tokio::spawn(async move { asked(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap()).await })
+            })
+            .collect();
+        let mut full = arrived.clone();
+        tokio::time::timeout(SOON, full.wait_for(|count| *count >= MOST)).await.expect("nobody comes in").unwrap();
+        for _ in 0..10 {
+            let answer = asked(UnixStream::connect(&path).await.unwrap()).await;
+            assert!(answer.ends_with("fine"), "the owner's socket: {answer}");
+        }
+        assert_eq!(*arrived.borrow(), MOST);
+        go.cancel();
+        for one in many {
+            assert!(one.await.unwrap().ends_with("fine"));
         }
         ending.cancel();
         serving.await.unwrap();

@@ -71,12 +71,12 @@ impl IdentityKey {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
+    pub(crate) const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
 
-    fn signed(key: &[u8], claims: &str) -> String {
+    pub(crate) fn signed(key: &[u8], claims: &str) -> String {
         let claims = URL_SAFE_NO_PAD.encode(claims);
         let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
         mac.update(claims.as_bytes());

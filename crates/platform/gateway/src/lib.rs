@@ -141,4 +141,27 @@ mod tests {
             assert_eq!(ask(path, Some("forged.forged")).await, StatusCode::UNAUTHORIZED, "{path}");
         }
     }
+
+    #[tokio::test]
+    async fn the_page_is_told_who_asks_and_how_they_like_it() {
+        let me = async |more: &str| {
+            let claims =
+                format!(r#"{{"sub":"ada","name":"Ada","exp":99999999999,"host":"desktop.localhost:7"{more}}}"#);
+            let request = Request::builder()
+                .uri("/api/v1/me")
+                .header(header::HOST, "desktop.localhost:7")
+                .header(HEADER, identity::tests::signed(identity::tests::KEY, &claims))
+                .body(Body::empty())
+                .unwrap();
+            let key = IdentityKey::new(identity::tests::KEY.to_vec());
+            let answer = routes(key, Place::default()).oneshot(request).await.unwrap();
+            let bytes = axum::body::to_bytes(answer.into_body(), 4096).await.unwrap();
+            serde_json::from_slice::<serde_json::Value>(&bytes).unwrap()
+        };
+        let chosen = me(r#","language":"zh","theme":"dark""#).await;
+        assert_eq!((&chosen["account"]["display_name"], &chosen["language"]), (&"Ada".into(), &"zh".into()));
+        assert_eq!(chosen["theme"], "dark");
+        let silent = me("").await;
+        assert!(silent.get("language").is_none() && silent.get("theme").is_none(), "{silent}");
+    }
 }
