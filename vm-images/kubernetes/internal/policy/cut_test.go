@@ -2,71 +2,43 @@ package policy
 
 import (
 	"errors"
-	"fmt"
 	"net"
-	"os"
 	"os/exec"
-	"runtime"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netns"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-)
 
-// insideNamespaces says that the process has a network of its own.
-const insideNamespaces = "POLICY_TEST_INSIDE"
+	"alcove/kubernetes/internal/namespaces"
+)
 
 // cutWithin is how soon a forbidden connection must be silent, and how long
 // an allowed one is watched.
 const cutWithin = 2 * time.Second
 
 // TestConnectionsThatAPolicyForbidsAreCut routes between real network
-// namespaces. It runs itself again in namespaces of its own, which end with it.
+// namespaces.
 func TestConnectionsThatAPolicyForbidsAreCut(t *testing.T) {
-	if os.Getenv(insideNamespaces) == "" {
-		for _, tool := range []string{"nft", "ip", "unshare"} {
-			if _, err := exec.LookPath(tool); err != nil {
-				t.Skipf("%s is not installed", tool)
-			}
-		}
-		if err := exec.Command("unshare", "--net", "--mount", "nft", "list", "tables").Run(); err != nil {
-			t.Skip("needs root and nf_tables:", err)
-		}
-		again := exec.Command("unshare", "--net", "--mount", "--propagation", "private", os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
-		again.Env = append(os.Environ(), insideNamespaces+"=yes")
-		output, err := again.CombinedOutput()
-		t.Log(string(output))
-		if err != nil {
-			t.Fatal(err)
-		}
+	if !namespaces.Own(t) {
 		return
 	}
-	sh(t, `mount -t tmpfs tmpfs /run && ip link set lo up && echo 1 > /proc/sys/net/ipv4/ip_forward
-		for pod in 2 3 4; do
-			ip netns add pod$pod
-			ip link add veth$pod type veth peer name eth0 netns pod$pod
-			ip addr add 10.42.0.1/32 dev veth$pod
-			ip link set veth$pod up
-			ip route add 10.42.0.$pod/32 dev veth$pod
-			ip netns exec pod$pod sh -ec "ip link set lo up; ip link set eth0 up; ip addr add 10.42.0.$pod/32 dev eth0
-				ip route add 10.42.0.1 dev eth0; ip route add default via 10.42.0.1"
-		done`)
+	for _, pod := range []string{"2", "3", "4"} {
+		namespaces.Pod(t, "pod"+pod, "10.42.0."+pod)
+	}
 	// Connections are tracked from the start, as on every node: services need it.
-	if err := applyRules("table ip services {\n chain prerouting {\n type nat hook prerouting priority dstnat; policy accept;\n ct state new accept\n }\n}\n"); err != nil {
+	if err := namespaces.Rules("table ip services {\n chain prerouting {\n type nat hook prerouting priority dstnat; policy accept;\n ct state new accept\n }\n}\n"); err != nil {
 		t.Fatal(err)
 	}
 	// 10.42.0.2 is shop/web, which serves; .3 is shop/db and .4 ops/scraper.
-	serve(t, "pod2")
+	namespaces.Serve(t, "pod2", ":8080", namespaces.Echo, pushOrEcho)
 	apply := func(policies ...*networkingv1.NetworkPolicy) {
 		t.Helper()
 		rules, err := Render(cluster(policies...))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := applyRules(rules); err != nil {
+		if err := namespaces.Rules(rules); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -82,7 +54,7 @@ func TestConnectionsThatAPolicyForbidsAreCut(t *testing.T) {
 	}
 	talk := func(pod, network string) net.Conn {
 		t.Helper()
-		connection, err := within(pod, func() (net.Conn, error) { return net.DialTimeout(network, "10.42.0.2:8080", 5*time.Second) })
+		connection, err := namespaces.Within(pod, func() (net.Conn, error) { return net.DialTimeout(network, "10.42.0.2:8080", 5*time.Second) })
 		if err != nil {
 			t.Fatalf("%s from %s: %v", network, pod, err)
 		}
@@ -111,7 +83,7 @@ func TestConnectionsThatAPolicyForbidsAreCut(t *testing.T) {
 			t.Fatal("an allowed connection was hurt")
 		}
 	}
-	if _, err := within("pod4", func() (net.Conn, error) { return net.DialTimeout("tcp", "10.42.0.2:8080", time.Second) }); err == nil {
+	if _, err := namespaces.Within("pod4", func() (net.Conn, error) { return net.DialTimeout("tcp", "10.42.0.2:8080", time.Second) }); err == nil {
 		t.Error("a new connection got through")
 	}
 
@@ -131,96 +103,19 @@ func TestConnectionsThatAPolicyForbidsAreCut(t *testing.T) {
 	}
 }
 
-func sh(t *testing.T, script string) {
-	t.Helper()
-	if output, err := exec.Command("sh", "-ec", script).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, output)
+// pushOrEcho sends a packet back; who says "push" is sent something again and
+// again.
+func pushOrEcho(packets net.PacketConn, packet []byte, from net.Addr) {
+	if string(packet) != "push" {
+		namespaces.EchoPacket(packets, packet, from)
+		return
 	}
-}
-
-func applyRules(rules string) error {
-	command := exec.Command("nft", "-f", "-")
-	command.Stdin = strings.NewReader(rules)
-	if output, err := command.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %s\n%s", err, output, rules)
-	}
-	return nil
-}
-
-// within opens a socket in a namespace: a socket stays where it was opened.
-func within[T any](name string, open func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	done := make(chan result)
-	go func() {
-		// The thread is not given back: it ends with this goroutine.
-		runtime.LockOSThread()
-		var got result
-		var space netns.NsHandle
-		if space, got.err = netns.GetFromName(name); got.err == nil {
-			if got.err = netns.Set(space); got.err == nil {
-				got.value, got.err = open()
-			}
-			space.Close()
-		}
-		done <- got
-	}()
-	got := <-done
-	return got.value, got.err
-}
-
-// serve echoes over TCP and UDP on port 8080; who says "push" is sent
-// something again and again.
-func serve(t *testing.T, name string) {
-	t.Helper()
-	listener, err := within(name, func() (net.Listener, error) { return net.Listen("tcp4", ":8080") })
-	if err != nil {
-		t.Fatal(err)
-	}
-	packets, err := within(name, func() (net.PacketConn, error) { return net.ListenPacket("udp4", ":8080") })
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close(); packets.Close() })
 	go func() {
 		for {
-			connection, err := listener.Accept()
-			if err != nil {
+			if _, err := packets.WriteTo([]byte("pushed"), from); errors.Is(err, net.ErrClosed) {
 				return
 			}
-			go func() {
-				buffer := make([]byte, 64)
-				for {
-					n, err := connection.Read(buffer)
-					if err != nil {
-						return
-					}
-					connection.Write(buffer[:n])
-				}
-			}()
-		}
-	}()
-	go func() {
-		buffer := make([]byte, 64)
-		for {
-			n, from, err := packets.ReadFrom(buffer)
-			if err != nil {
-				return
-			}
-			if string(buffer[:n]) == "push" {
-				go func() {
-					for {
-						if _, err := packets.WriteTo([]byte("pushed"), from); errors.Is(err, net.ErrClosed) {
-							return
-						}
-						time.Sleep(20 * time.Millisecond)
-					}
-				}()
-				continue
-			}
-			packets.WriteTo(buffer[:n], from)
+			time.Sleep(20 * time.Millisecond)
 		}
 	}()
 }
