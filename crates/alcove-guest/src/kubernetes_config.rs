@@ -1,5 +1,7 @@
 //! The configuration that Kubernetes is started with (K3s's `config.yaml`).
 
+use crate::addresses::OWN;
+
 /// Where it lies.
 pub const PATH: &str = "rancher/k3s/config.yaml";
 
@@ -14,7 +16,7 @@ pub fn render(token: &str, node: &str, distribution: &str) -> String {
         "# Written by Alcove at every boot. Add to it in config.yaml.d/.\n\
          token: {}\n\
          node-name: {}\n\
-         node-ip: \"10.0.2.15\"\n\
+         node-ip: \"{OWN}\"\n\
          cluster-cidr: \"10.42.0.0/16\"\n\
          service-cidr: \"10.43.0.0/16\"\n\
          cluster-dns: \"10.43.0.10\"\n\

@@ -1,11 +1,11 @@
 //! Watching over what the machine promises.
 
 use std::{
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use alcove_guest::addresses::GATEWAY;
 use alcove_types::{
     ConditionStatus::{False, True, Unknown},
     boot::StepState,
@@ -27,7 +27,6 @@ const SOON: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_secs(10);
 /// How often everybody is told how the guest is even though nothing changed.
 const REPORT: Duration = Duration::from_secs(15);
-const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 43, 0, 80)), 80);
 const GATEWAY_DEADLINE: Duration = Duration::from_secs(5);
 /// Share of the disk and of the memory that should stay free.
 const FREE: f64 = 0.05;

@@ -1,19 +1,20 @@
 //! The door: one port, three services.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
 use alcove_door::{Door, GUEST_PORT, ServerPem, Service, server_config, splice};
+use alcove_guest::addresses::{GATEWAY, HOST};
 use alcove_types::{ApiError, ErrorCode, boot::StepState};
 use anyhow::{Context, Result};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 use tokio_rustls::server::TlsStream;
@@ -26,8 +27,6 @@ const GREETING: Duration = Duration::from_secs(10);
 const CALLERS: usize = 512;
 /// How long the gateway's address may take to answer.
 const GATEWAY_DEADLINE: Duration = Duration::from_secs(3);
-/// The gateway Service's fixed address.
-const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 43, 0, 80)), 80);
 
 /// An open door.
 pub(super) struct OpenDoor {
@@ -55,16 +54,7 @@ pub(super) async fn serve(guest: Arc<Guest>, door: OpenDoor) {
     let callers = Arc::new(Semaphore::new(CALLERS));
     let router = api::router(Arc::clone(&guest));
     loop {
-        let Ok(permit) = Arc::clone(&callers).acquire_owned().await else { return };
-        let tcp = match door.listener.accept().await {
-            Ok((tcp, _)) => tcp,
-            Err(error) => {
-                // Out of descriptors, most likely: they come back when callers leave.
-                super::say(&format!("the door can't accept: {error}"));
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
+        let Some((permit, tcp)) = caller(&door.listener, HOST.into(), &callers).await else { return };
         let (guest, door, router) = (Arc::clone(&guest), door.door.clone(), router.clone());
         tokio::spawn(async move {
             let _permit = permit;
@@ -76,6 +66,28 @@ pub(super) async fn serve(guest: Arc<Guest>, door: OpenDoor) {
                 Service::Gateway => to_gateway(&guest, stream).await,
             }
         });
+    }
+}
+
+/// Waits for the next caller from `host` and for a place for it. Pods reach this port too, before the rules of the network
+/// are laid: they are turned away, and none of them takes a place from the host.
+async fn caller(
+    listener: &TcpListener,
+    host: IpAddr,
+    callers: &Arc<Semaphore>,
+) -> Option<(OwnedSemaphorePermit, TcpStream)> {
+    loop {
+        match listener.accept().await {
+            Ok((tcp, from)) if from.ip() == host => {
+                return Some((Arc::clone(callers).acquire_owned().await.ok()?, tcp));
+            }
+            Ok(_) => {}
+            Err(error) => {
+                // Out of descriptors, most likely: they come back when callers leave.
+                super::say(&format!("the door can't accept: {error}"));
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
     }
 }
 
@@ -138,5 +150,34 @@ async fn refuse(mut caller: TlsStream<TcpStream>, error: &ApiError) {
         let _ = caller.shutdown().await;
         let _ = timeout(Duration::from_secs(1), async { while matches!(caller.read(&mut question).await, Ok(1..)) {} })
             .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_host_takes_a_place_at_the_door() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let door = listener.local_addr().unwrap();
+        let knock = async |from: Ipv4Addr| {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind((from, 0).into()).unwrap();
+            socket.connect(door).await.unwrap()
+        };
+        let (pod, host) = (Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3));
+        let mut silent = Vec::new();
+        for _ in 0..8 {
+            silent.push(knock(pod).await);
+        }
+        let knocking = knock(host).await;
+        let callers = Arc::new(Semaphore::new(1));
+        let (_permit, tcp) = caller(&listener, host.into(), &callers).await.unwrap();
+        assert_eq!(tcp.peer_addr().unwrap(), knocking.local_addr().unwrap());
+        // They are not kept waiting either.
+        for mut tcp in silent {
+            assert!(matches!(tcp.read(&mut [0; 1]).await, Ok(0) | Err(_)));
+        }
     }
 }

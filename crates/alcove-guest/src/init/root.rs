@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use alcove_guest::{kubernetes_config, sys};
+use alcove_guest::{addresses::OWN, kubernetes_config, sys};
 use alcove_types::guest::MachineCredentials;
 use rustix::{
     fs::Mode,
@@ -144,7 +144,7 @@ fn identify(etc: &Path, machine: &MachineCredentials) -> io::Result<()> {
     let name = &machine.hostname;
     rustix::system::sethostname(name.as_bytes())?;
     write_file(&etc.join("hostname"), &format!("{name}\n"), 0o644)?;
-    write_file(&etc.join("hosts"), &format!("127.0.0.1 localhost\n::1 localhost\n10.0.2.15 {name}\n"), 0o644)?;
+    write_file(&etc.join("hosts"), &format!("127.0.0.1 localhost\n::1 localhost\n{OWN} {name}\n"), 0o644)?;
     write_file(&etc.join("machine-id"), &format!("{}\n", machine.machine_id), 0o444)
 }
 
