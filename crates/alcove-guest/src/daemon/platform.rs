@@ -3,7 +3,7 @@
 use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
 use alcove_types::guest::MachineCredentials;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::images::About;
@@ -51,19 +51,12 @@ fn templates(folder: &Path) -> Result<String> {
 /// Fills in `@NAME@` marks. Values are base64, and a reference and a version of ours, so none of them can break out of
 /// its place in the YAML.
 fn render(template: &str, machine: &MachineCredentials, image: &str, kubernetes: &str) -> Result<String> {
-    let key = decode_hex(&machine.identity_key).context("the identity key is damaged")?;
+    let key = hex::decode(&machine.identity_key).map_err(|_| anyhow!("the identity key is damaged"))?;
     ensure!(key.len() == 32, "the identity key is damaged");
     Ok(template
         .replace("@IDENTITY_KEY@", &STANDARD.encode(key))
         .replace("@PLATFORM_IMAGE@", image)
         .replace("@KUBERNETES_VERSION@", kubernetes))
-}
-
-fn decode_hex(text: &str) -> Option<Vec<u8>> {
-    if !text.is_ascii() || !text.len().is_multiple_of(2) {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
 }
 
 #[cfg(test)]
