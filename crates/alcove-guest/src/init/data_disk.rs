@@ -21,6 +21,10 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// The part of a disk in which every file system and partition table has its mark.
 const SIGNATURE_BYTES: usize = 128 * 1024;
 const SUPERBLOCK: usize = 64 * 1024;
+/// Where Btrfs keeps copies of its superblock, on disks that are large enough.
+const SUPERBLOCK_COPIES: [u64; 2] = [64 << 20, 256 << 30];
+/// Where a superblock has its mark.
+const MAGIC_AT: usize = 0x40;
 const BTRFS_MAGIC: &[u8; 8] = b"_BHRfS_M";
 /// The mark of a Btrfs that `mkfs.btrfs` has not finished.
 const UNFINISHED_MAGIC: &[u8; 8] = b"!BHRfS_M";
@@ -46,6 +50,8 @@ enum Content {
     Btrfs,
     /// A Btrfs whose making was cut off: nothing was ever stored in it.
     Unfinished,
+    /// A Btrfs of which the beginning is lost.
+    Beheaded,
     /// Something else. Not ours to touch.
     Foreign,
 }
@@ -58,6 +64,16 @@ pub(crate) fn open(device: &Path, root: &Path) -> Result<(), Failure> {
     {
         Content::Empty | Content::Unfinished => make_file_system(device, root)?,
         Content::Btrfs => {}
+        Content::Beheaded => {
+            return Err(Failure::new(
+                STEP,
+                format!(
+                    "the beginning of the data disk is lost, but a copy of its superblock is there; it is left untouched \
+                     (in the rescue shell, `btrfs rescue super-recover {}` puts the copy in its place)",
+                    device.display()
+                ),
+            ));
+        }
         Content::Foreign => {
             return Err(Failure::new(
                 STEP,
@@ -109,16 +125,36 @@ fn content(device: &mut (impl Read + Seek)) -> io::Result<Content> {
     let mut begin = vec![0; SIGNATURE_BYTES];
     device.seek(SeekFrom::Start(0))?;
     device.read_exact(&mut begin)?;
-    let magic = &begin[SUPERBLOCK + 0x40..SUPERBLOCK + 0x48];
+    let magic = &begin[SUPERBLOCK + MAGIC_AT..][..BTRFS_MAGIC.len()];
     Ok(if magic == BTRFS_MAGIC {
         Content::Btrfs
     } else if magic == UNFINISHED_MAGIC && begin[..SUPERBLOCK].iter().all(|byte| *byte == 0) {
         Content::Unfinished
+    } else if has_copy(device)? {
+        Content::Beheaded
     } else if begin.iter().all(|byte| *byte == 0) {
         Content::Empty
     } else {
         Content::Foreign
     })
+}
+
+/// Whether the disk holds a copy of a superblock. `mkfs.btrfs` takes such copies away before it writes its first mark, so
+/// one that is there belongs to a file system that was in use.
+fn has_copy(device: &mut (impl Read + Seek)) -> io::Result<bool> {
+    let size = device.seek(SeekFrom::End(0))?;
+    for copy in SUPERBLOCK_COPIES {
+        let mut magic = [0; BTRFS_MAGIC.len()];
+        let at = copy + MAGIC_AT as u64;
+        if at + magic.len() as u64 <= size {
+            device.seek(SeekFrom::Start(at))?;
+            device.read_exact(&mut magic)?;
+            if magic == *BTRFS_MAGIC {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 fn make_file_system(device: &Path, root: &Path) -> Result<(), Failure> {
@@ -162,6 +198,8 @@ fn mount_btrfs(device: &Path, place: &Path) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
     use super::*;
 
     fn disk(marks: &[(usize, &[u8])]) -> io::Cursor<Vec<u8>> {
@@ -175,7 +213,7 @@ mod tests {
     #[test]
     fn only_a_blank_disk_counts_as_empty() {
         assert_eq!(content(&mut disk(&[])).unwrap(), Content::Empty);
-        assert_eq!(content(&mut disk(&[(SUPERBLOCK + 0x40, BTRFS_MAGIC)])).unwrap(), Content::Btrfs);
+        assert_eq!(content(&mut disk(&[(SUPERBLOCK + MAGIC_AT, BTRFS_MAGIC)])).unwrap(), Content::Btrfs);
         // A partition table, an ext4, one stray byte.
         for mark in [(510, &[0x55, 0xaa][..]), (0x438, &[0x53, 0xef][..]), (SIGNATURE_BYTES - 1, &[1][..])] {
             assert_eq!(content(&mut disk(&[mark])).unwrap(), Content::Foreign);
@@ -184,10 +222,26 @@ mod tests {
 
     #[test]
     fn a_making_that_was_cut_off_is_begun_again() {
-        let unfinished = [(SUPERBLOCK + 0x40, &UNFINISHED_MAGIC[..])];
+        let unfinished = [(SUPERBLOCK + MAGIC_AT, &UNFINISHED_MAGIC[..])];
         assert_eq!(content(&mut disk(&unfinished)).unwrap(), Content::Unfinished);
-        let with_data = [(SUPERBLOCK + 0x40, &UNFINISHED_MAGIC[..]), (0, &[1][..])];
+        let with_data = [(SUPERBLOCK + MAGIC_AT, &UNFINISHED_MAGIC[..]), (0, &[1][..])];
         assert_eq!(content(&mut disk(&with_data)).unwrap(), Content::Foreign);
+    }
+
+    #[test]
+    fn a_disk_with_a_copy_of_a_superblock_is_not_empty() {
+        for copy in SUPERBLOCK_COPIES {
+            let mut disk = tempfile::tempfile().unwrap();
+            disk.set_len(copy + 4096).unwrap();
+            assert_eq!(content(&mut disk).unwrap(), Content::Empty);
+            disk.write_all_at(BTRFS_MAGIC, copy + MAGIC_AT as u64).unwrap();
+            assert_eq!(content(&mut disk).unwrap(), Content::Beheaded);
+            // What is left of the beginning does not matter, but a whole one does.
+            disk.write_all_at(&[1], 0).unwrap();
+            assert_eq!(content(&mut disk).unwrap(), Content::Beheaded);
+            disk.write_all_at(BTRFS_MAGIC, (SUPERBLOCK + MAGIC_AT) as u64).unwrap();
+            assert_eq!(content(&mut disk).unwrap(), Content::Btrfs);
+        }
     }
 
     #[test]
