@@ -153,7 +153,7 @@ func localAPI(c *config.Config) string {
 // and the kubeconfigs that refer to them.
 func certificates(c *config.Config, identity identity) (*pki.Authorities, pki.Token, error) {
 	failed := func(err error) error {
-		return fault.Wrap(fault.CodeCertificates, err, "the certificates could not be made", "check that "+c.DataDir+" is writable and that your own authorities, if any, are complete")
+		return fault.Wrap(fault.CodeCertificates, err, "the certificates could not be made", "check that "+c.DataDir+" is writable, that the clock is right and that your own authorities, if any, are complete")
 	}
 	// server/ holds only keys and the store: nobody but root looks inside.
 	if err := os.MkdirAll(c.Path("server"), 0o700); err != nil {

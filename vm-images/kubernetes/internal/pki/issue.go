@@ -27,6 +27,11 @@ const (
 	RenewBefore    = 120 * 24 * time.Hour
 )
 
+// validSince is the beginning of whatever is made here. A machine takes its
+// time from its host, whose clock may be ahead when the machine is made and put
+// right later; until it had caught up, nobody would trust anybody.
+var validSince = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // Authority signs certificates.
 type Authority struct {
 	Certificate *x509.Certificate
@@ -125,6 +130,10 @@ func LoadAuthority(path, commonName string) (*Authority, error) {
 	if clock().After(certificate.NotAfter) {
 		return nil, fmt.Errorf("%s expired on %s", certificatePath, certificate.NotAfter.Format(time.DateOnly))
 	}
+	if clock().Before(certificate.NotBefore) {
+		return nil, fmt.Errorf("%s is not valid before %s, and this machine's clock says %s",
+			certificatePath, certificate.NotBefore.Format(time.RFC3339), clock().UTC().Format(time.RFC3339))
+	}
 	key, err := ParseKey(rawKey)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", keyPath, err)
@@ -152,11 +161,9 @@ func newAuthority(path, commonName string) (*Authority, error) {
 	}
 	now := clock()
 	template := &x509.Certificate{
-		SerialNumber: number,
-		Subject:      pkix.Name{CommonName: fmt.Sprintf("%s@%d", commonName, now.Unix())},
-		// An hour of slack lets a guest whose clock is a little behind
-		// accept a certificate that another machine has just made.
-		NotBefore:             now.Add(-time.Hour).UTC(),
+		SerialNumber:          number,
+		Subject:               pkix.Name{CommonName: fmt.Sprintf("%s@%d", commonName, now.Unix())},
+		NotBefore:             validSince,
 		NotAfter:              now.AddDate(AuthorityYears, 0, 0).UTC(),
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment | x509.KeyUsageCertSign,
 		BasicConstraintsValid: true,
@@ -196,7 +203,7 @@ func SelfSigned(name string) (certificate, key []byte, err error) {
 	now := clock()
 	template := &x509.Certificate{
 		SerialNumber: number, Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: now.Add(-time.Hour).UTC(), NotAfter: now.AddDate(AuthorityYears, 0, 0).UTC(),
+		NotBefore: validSince, NotAfter: now.AddDate(AuthorityYears, 0, 0).UTC(),
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true, IsCA: true,
 	}
@@ -222,7 +229,7 @@ func (a *Authority) Sign(leaf Leaf, public crypto.PublicKey) ([]byte, error) {
 	template := &x509.Certificate{
 		SerialNumber: number,
 		Subject:      pkix.Name{CommonName: leaf.CommonName, Organization: leaf.Organizations},
-		NotBefore:    now.Add(-time.Hour).UTC(),
+		NotBefore:    validSince,
 		NotAfter:     until.UTC(),
 		KeyUsage:     x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
 	}

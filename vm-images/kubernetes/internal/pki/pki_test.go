@@ -90,6 +90,44 @@ func TestADamagedCertificateIsMadeAnew(t *testing.T) {
 	}
 }
 
+func TestAClockThatIsPutBackLeavesEverythingValid(t *testing.T) {
+	folder := t.TempDir()
+	at(t, time.Now().Add(30*24*time.Hour))
+	ahead, made, err := EnsureServer(folder, names())
+	if err != nil || made != 9 {
+		t.Fatal(made, err)
+	}
+	at(t, time.Now())
+	right, made, err := EnsureServer(folder, names())
+	if err != nil || made != 0 || !right.Server.Certificate.Equal(ahead.Server.Certificate) {
+		t.Fatal(made, err)
+	}
+	raw, err := os.ReadFile(filepath.Join(folder, "serving-kube-apiserver.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := ParseCertificate(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(right.Server.Certificate)
+	if _, err := certificate.Verify(x509.VerifyOptions{Roots: pool, CurrentTime: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAnAuthorityThatIsNotValidYetIsSaid(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "server-ca")
+	if _, err := LoadAuthority(path, "mine"); err != nil {
+		t.Fatal(err)
+	}
+	at(t, validSince.Add(-time.Hour))
+	if _, err := LoadAuthority(path, "mine"); err == nil || !strings.Contains(err.Error(), "not valid before 2000-01-01") {
+		t.Fatal(err)
+	}
+}
+
 func TestOwnAuthoritiesAreUsed(t *testing.T) {
 	ours, theirs := t.TempDir(), t.TempDir()
 	own, err := LoadAuthority(filepath.Join(theirs, "server-ca"), "mine")
