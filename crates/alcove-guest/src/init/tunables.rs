@@ -4,7 +4,6 @@ use crate::failure;
 
 const TUNABLES: &[(&str, &str)] = &[
     // Pods are reached through the node.
-    ("net/ipv4/ip_forward", "1"),
     ("net/ipv4/conf/all/rp_filter", "0"),
     ("net/ipv4/conf/default/rp_filter", "0"),
     // What the kubelet asks of a node.

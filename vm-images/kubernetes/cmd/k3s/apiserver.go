@@ -37,7 +37,6 @@ var unwatchedResources = []string{
 func apiserverSettings(c *config.Config, store *datastore) map[string]string {
 	tls := func(name string) string { return c.Path("server", "tls", name) }
 	settings := map[string]string{
-		"advertise-port":                     "",
 		"allow-privileged":                   "true",
 		"anonymous-auth":                     "false",
 		"api-audiences":                      "https://kubernetes.default.svc." + c.ClusterDomain + ",k3s",
@@ -75,7 +74,6 @@ func apiserverSettings(c *config.Config, store *datastore) map[string]string {
 		"tls-private-key-file":               tls("serving-kube-apiserver.key"),
 		"watch-cache-sizes":                  strings.Join(unwatchedResources, "#0,") + "#0",
 	}
-	delete(settings, "advertise-port")
 	if c.Advertise != "" {
 		settings["advertise-address"] = c.Advertise
 	}

@@ -27,6 +27,7 @@ import (
 	"alcove/kubernetes/internal/config"
 	"alcove/kubernetes/internal/containerd"
 	"alcove/kubernetes/internal/fault"
+	"alcove/kubernetes/internal/network"
 	"alcove/kubernetes/internal/quiet"
 )
 
@@ -242,7 +243,7 @@ func nodeState(ctx context.Context, client clientset.Interface, name string) (re
 func ensureFolders(c *config.Config) error {
 	for _, folder := range []string{
 		c.Path("agent", "containerd"), c.Path("agent", "etc", "containerd", "certs.d"),
-		c.Path("agent", "etc", "cni", "net.d"), c.Path("agent", "images"), "/run/k3s",
+		c.Path("agent", "images"), "/run/k3s", network.ConfigFolder,
 	} {
 		if err := os.MkdirAll(folder, 0o711); err != nil {
 			return fault.Wrap(fault.CodePermission, err, "the node's folders could not be made", "a node needs root; a control plane alone runs with disable-agent")

@@ -20,8 +20,8 @@ import (
 const (
 	exitFailed = 1
 	exitUsage  = 2
-	// exitRenew asks systemd (RestartForceExitStatus) for a restart, because
-	// certificates are due that are only renewed at a start.
+	// exitRenew says that certificates are due, which are only renewed at a
+	// start. The unit has every exit followed by one.
 	exitRenew = 75
 )
 

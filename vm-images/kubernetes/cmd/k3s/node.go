@@ -79,7 +79,7 @@ func startContainerd(parts *components, c *config.Config) error {
 	}
 	content := containerd.Render(containerd.Settings{
 		DataFolder: c.Path("agent"), Snapshotter: c.Snapshotter, PauseImage: c.PauseImage,
-		CNIBinaries: cniFolders(), CNIConfig: c.Path("agent", "etc", "cni", "net.d"), Runc: runc,
+		CNIBinaries: cniFolders(), CNIConfig: network.ConfigFolder, Runc: runc,
 		ShimGroup: shimGroup,
 	})
 	if err := pki.WriteFile(configFile, []byte(content), 0o600); err != nil {
@@ -132,6 +132,10 @@ func startNetwork(ctx context.Context, parts *components, c *config.Config, node
 	if err := api.Wait(ctx); err != nil {
 		return nil
 	}
+	policies, err := startWatchers(parts, c, node)
+	if err != nil {
+		return err
+	}
 	var podCIDR string
 	poll := func(until func(ready bool, podCIDR string) bool) error {
 		return wait.PollUntilContextCancel(ctx, 2*readyPoll, true, func(ctx context.Context) (bool, error) {
@@ -157,13 +161,16 @@ func startNetwork(ctx context.Context, parts *components, c *config.Config, node
 	}); err != nil {
 		return nil
 	}
-	if err := network.WriteConflist(c.Path("agent", "etc", "cni", "net.d"), podCIDR); err != nil {
+	// No pod starts before the policies that may forbid what it does.
+	select {
+	case <-policies:
+	case <-ctx.Done():
+		return nil
+	}
+	if err := network.WriteConflist(network.ConfigFolder, podCIDR); err != nil {
 		return err
 	}
 	step.Report("network", step.Ready)
-	if err := startWatchers(ctx, parts, c, node); err != nil {
-		return err
-	}
 	if err := poll(func(ready bool, _ string) bool { return ready }); err != nil {
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"alcove/kubernetes/internal/bell"
 	"alcove/kubernetes/internal/config"
 	"alcove/kubernetes/internal/network"
 	"alcove/kubernetes/internal/policy"
@@ -22,8 +23,9 @@ func reportTo(prefix string) func(error) {
 }
 
 // startWatchers starts what follows the cluster on a node: routes to other
-// nodes, network policies and local volumes. They share one set of caches.
-func startWatchers(ctx context.Context, parts *components, c *config.Config, node nodeSettings) error {
+// nodes, network policies and local volumes. They share one set of caches. The
+// channel is closed when the network policies are in force.
+func startWatchers(parts *components, c *config.Config, node nodeSettings) (<-chan struct{}, error) {
 	file := c.Path("agent", "k3scontroller.kubeconfig")
 	if node.serverNode {
 		// Making volumes for claims is the server's right alone.
@@ -31,18 +33,21 @@ func startWatchers(ctx context.Context, parts *components, c *config.Config, nod
 	}
 	settings, err := clientcmd.BuildConfigFromFlags("", file)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	settings.ContentType = "application/vnd.kubernetes.protobuf"
 	client, err := clientset.NewForConfig(settings)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(policy.Trim))
+	inForce := make(chan struct{})
 	if node.policies {
 		parts.Start("network policies", func(ctx context.Context) error {
-			return policy.Enforce(ctx, node.identity.name, node.clusterCIDR, factory, reportTo("network policies"))
+			return policy.Enforce(ctx, node.identity.name, node.clusterCIDR, factory, reportTo("network policies"), func() { close(inForce) })
 		})
+	} else {
+		close(inForce)
 	}
 	parts.Start("routes", func(ctx context.Context) error { return followNodes(ctx, node.identity.name, factory) })
 	if !c.Disabled["local-storage"] {
@@ -51,22 +56,14 @@ func startWatchers(ctx context.Context, parts *components, c *config.Config, nod
 		}
 		parts.Start("local volumes", func(ctx context.Context) error { return local.Run(ctx, factory) })
 	}
-	return nil
+	return inForce, nil
 }
 
 // followNodes keeps the routes to other nodes' pods.
 func followNodes(ctx context.Context, own string, factory informers.SharedInformerFactory) error {
 	nodes := factory.Core().V1().Nodes()
-	changed := make(chan struct{}, 1)
-	notice := func() {
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	}
-	if _, err := nodes.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: func(any) { notice() }, UpdateFunc: func(any, any) { notice() }, DeleteFunc: func(any) { notice() },
-	}); err != nil {
+	changed := bell.New()
+	if _, err := nodes.Informer().AddEventHandler(changed.Changes()); err != nil {
 		return err
 	}
 	factory.Start(ctx.Done())
@@ -81,7 +78,7 @@ func followNodes(ctx context.Context, own string, factory informers.SharedInform
 		}
 		if err := network.Sync(ctx, own, nodes.Lister()); err != nil {
 			fmt.Fprintln(os.Stderr, "routes:", err)
-			time.AfterFunc(10*time.Second, notice)
+			changed.RingAfter(10 * time.Second)
 		}
 	}
 }

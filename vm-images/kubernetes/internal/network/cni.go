@@ -10,12 +10,20 @@ import (
 	"alcove/kubernetes/internal/pki"
 )
 
+// leases is where addresses are handed out from. ConfigFolder is where the
+// plugins' configuration lies. Both are below /run: no pod outlives a reboot,
+// and a configuration from the boot before would make the node's network ready
+// before the network policies are in force.
+const (
+	leases       = "/run/k3s/cni"
+	ConfigFolder = leases + "/net.d"
+)
+
 // Conflist renders the plugins' configuration for a node's range of pods.
 //
 // Every pod hangs on the node by a pair of interfaces of its own and all its
 // packets are routed, those to a neighbour too: so services and network
-// policies see every packet without the bridge filter of the kernel. Addresses
-// are handed out from memory below /run, because no pod outlives a reboot.
+// policies see every packet without the bridge filter of the kernel.
 func Conflist(podCIDR string) ([]byte, error) {
 	return json.MarshalIndent(map[string]any{
 		"cniVersion": "1.0.0",
@@ -28,7 +36,7 @@ func Conflist(podCIDR string) ([]byte, error) {
 					"type":    "host-local",
 					"ranges":  [][]map[string]string{{{"subnet": podCIDR}}},
 					"routes":  []map[string]string{{"dst": "0.0.0.0/0"}},
-					"dataDir": "/run/k3s/cni",
+					"dataDir": leases,
 				},
 			},
 			{

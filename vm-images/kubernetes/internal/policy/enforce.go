@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
+
+	"alcove/kubernetes/internal/bell"
 )
 
 // settle collects the changes of one moment into one transaction.
@@ -39,25 +41,18 @@ func Trim(object any) (any, error) {
 	return object, nil
 }
 
-// Enforce follows pods, namespaces and policies until the context ends.
-func Enforce(ctx context.Context, node, podNetwork string, factory informers.SharedInformerFactory, report func(error)) error {
+// Enforce follows pods, namespaces and policies until the context ends. It
+// says once when what they ask for is in force for the first time.
+func Enforce(ctx context.Context, node, podNetwork string, factory informers.SharedInformerFactory, report func(error), inForce func()) error {
 	pods := factory.Core().V1().Pods()
 	namespaces := factory.Core().V1().Namespaces()
 	policies := factory.Networking().V1().NetworkPolicies()
-	changed := make(chan struct{}, 1)
-	notice := func() {
-		select {
-		case changed <- struct{}{}:
-		default:
+	changed := bell.New()
+	handler := changed.Changes()
+	handler.UpdateFunc = func(before, after any) {
+		if relevant(before, after) {
+			changed.Ring()
 		}
-	}
-	handler := cache.ResourceEventHandlerFuncs{
-		AddFunc: func(any) { notice() }, DeleteFunc: func(any) { notice() },
-		UpdateFunc: func(before, after any) {
-			if relevant(before, after) {
-				notice()
-			}
-		},
 	}
 	synced := []cache.InformerSynced{}
 	for _, informer := range []cache.SharedIndexInformer{pods.Informer(), namespaces.Informer(), policies.Informer()} {
@@ -70,7 +65,7 @@ func Enforce(ctx context.Context, node, podNetwork string, factory informers.Sha
 	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
 		return nil
 	}
-	notice()
+	changed.Ring()
 	last := ""
 	for {
 		select {
@@ -110,8 +105,11 @@ func Enforce(ctx context.Context, node, podNetwork string, factory informers.Sha
 			report(err)
 			// The old rules stay in force; try again with the next change or
 			// after a while, whichever comes first.
-			time.AfterFunc(5*time.Second, notice)
+			changed.RingAfter(5 * time.Second)
 			continue
+		}
+		if last == "" {
+			inForce()
 		}
 		last = rules
 	}

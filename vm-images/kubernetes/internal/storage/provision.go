@@ -22,6 +22,8 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"golang.org/x/sys/unix"
+
+	"alcove/kubernetes/internal/bell"
 )
 
 // Names that claims and volumes carry.
@@ -49,23 +51,14 @@ type Local struct {
 // Run follows claims and volumes until the context ends.
 func (l *Local) Run(ctx context.Context, factory informers.SharedInformerFactory) error {
 	volumes := factory.Core().V1().PersistentVolumes()
-	changed := make(chan struct{}, 1)
-	notice := func() {
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	}
-	handler := cache.ResourceEventHandlerFuncs{
-		AddFunc: func(any) { notice() }, UpdateFunc: func(any, any) { notice() }, DeleteFunc: func(any) { notice() },
-	}
-	if _, err := volumes.Informer().AddEventHandler(handler); err != nil {
+	changed := bell.New()
+	if _, err := volumes.Informer().AddEventHandler(changed.Changes()); err != nil {
 		return err
 	}
 	synced := []cache.InformerSynced{volumes.Informer().HasSynced}
 	claims := factory.Core().V1().PersistentVolumeClaims()
 	if l.Creates {
-		if _, err := claims.Informer().AddEventHandler(handler); err != nil {
+		if _, err := claims.Informer().AddEventHandler(changed.Changes()); err != nil {
 			return err
 		}
 		synced = append(synced, claims.Informer().HasSynced)
@@ -74,7 +67,7 @@ func (l *Local) Run(ctx context.Context, factory informers.SharedInformerFactory
 	if !cache.WaitForCacheSync(ctx.Done(), synced...) {
 		return nil
 	}
-	notice()
+	changed.Ring()
 	for {
 		select {
 		case <-ctx.Done():
@@ -105,7 +98,7 @@ func (l *Local) Run(ctx context.Context, factory informers.SharedInformerFactory
 			}
 		}
 		if again {
-			time.AfterFunc(retry, notice)
+			changed.RingAfter(retry)
 		}
 	}
 }
