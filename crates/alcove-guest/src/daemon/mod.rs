@@ -56,6 +56,7 @@ async fn serve(machine: MachineCredentials, log: BootLog) -> Result<()> {
     guest.boot("door", StepState::Done, None);
     notify::send("READY=1\nSTATUS=the door is open");
 
+    power::watch_buttons();
     tokio::spawn(notify::watchdog());
     tokio::spawn(door::serve(Arc::clone(&guest), door));
     tokio::spawn(steps::follow(Arc::clone(&guest)));
