@@ -2,24 +2,26 @@ package tests
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netns"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"alcove/kubernetes/internal/namespaces"
 	"alcove/kubernetes/internal/ocidir"
 )
 
@@ -43,7 +45,7 @@ func TestASecondNodeJoinsAndRunsPods(t *testing.T) {
 		beside(t, part)
 	}
 	pause := beside(t, "pause")
-	for _, tool := range []string{"runc", "nft", "ip", "nsenter"} {
+	for _, tool := range []string{"runc", "nft", "ip", "ss", "nsenter"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("%s is not installed", tool)
 		}
@@ -60,7 +62,7 @@ func TestASecondNodeJoinsAndRunsPods(t *testing.T) {
 	if _, err := ocidir.Make(recipe, []string{filepath.Dir(pause)}, filepath.Join(bundles, "pause")); err != nil {
 		t.Fatal(err)
 	}
-	sh(t, `mount -t tmpfs tmpfs /run
+	namespaces.Shell(t, `mount -t tmpfs tmpfs /run
 		ip link set lo up; ip link add br0 type bridge; ip link set br0 up
 		for n in 1 2; do
 			ip netns add node$n
@@ -82,7 +84,7 @@ func TestASecondNodeJoinsAndRunsPods(t *testing.T) {
 		t.Fatal(err)
 	}
 	settings.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-		return within("node1", func() (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, network, address) })
+		return namespaces.Within("node1", func() (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, network, address) })
 	}
 	client, err := kubernetes.NewForConfig(settings)
 	if err != nil {
@@ -128,7 +130,7 @@ func TestASecondNodeJoinsAndRunsPods(t *testing.T) {
 	// routes of both nodes.
 	for from, to := range map[string]string{"node1": address["node2"], "node2": address["node1"]} {
 		eventually(t, "no way from "+from+" to "+to, func() bool {
-			_, err := within(from, func() (net.Conn, error) { return net.DialTimeout("tcp", net.JoinHostPort(to, "9"), 2*time.Second) })
+			_, err := namespaces.Within(from, func() (net.Conn, error) { return net.DialTimeout("tcp", net.JoinHostPort(to, "9"), 2*time.Second) })
 			return errors.Is(err, syscall.ECONNREFUSED)
 		})
 	}
@@ -136,6 +138,52 @@ func TestASecondNodeJoinsAndRunsPods(t *testing.T) {
 	if _, err := client.CoreV1().Pods("default").GetLogs("on-node2", &corev1.PodLogOptions{}).DoRaw(ctx); err != nil {
 		t.Error("logs of a pod on the second node:", err)
 	}
+	// What pods reach of a node: the API and the kubelet, and neither answers
+	// who shows nothing.
+	if ports := openPorts(t, "node1"); !slices.Equal(ports, []string{"10250", "6443"}) {
+		t.Error("the server listens beyond loopback on", ports)
+	}
+	if ports := openPorts(t, "node2"); !slices.Equal(ports, []string{"10250"}) {
+		t.Error("the agent listens beyond loopback on", ports)
+	}
+	stranger := &http.Client{Timeout: time.Minute, Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return namespaces.Within("node2", func() (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, network, address) })
+		},
+	}}
+	for _, path := range []string{
+		":6443/api", ":6443/metrics", ":6443/healthz", ":6443/debug/pprof/", ":6443/v1-k3s/config", ":10250/pods", ":10250/metrics", ":10250/debug/pprof/", ":10250/healthz",
+	} {
+		answer, err := stranger.Get("https://192.168.77.11" + path)
+		if err != nil {
+			t.Error(path, err)
+			continue
+		}
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusUnauthorized {
+			t.Error("a stranger is told", path, answer.Status)
+		}
+	}
+}
+
+// openPorts lists the ports of a network that are listened on beyond loopback.
+func openPorts(t *testing.T, network string) []string {
+	t.Helper()
+	output, err := exec.Command("nsenter", "--net=/run/netns/"+network, "ss", "-Hltn").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports := []string{}
+	for line := range strings.Lines(string(output)) {
+		local := strings.Fields(line)[3]
+		colon := strings.LastIndexByte(local, ':')
+		if address := local[:colon]; !strings.HasPrefix(address, "127.") && address != "[::1]" {
+			ports = append(ports, local[colon+1:])
+		}
+	}
+	slices.Sort(ports)
+	return ports
 }
 
 // startNode runs a node in its network, with its own /run and folders.
@@ -218,28 +266,4 @@ func makeGroup(t *testing.T, name string) {
 			}
 		}
 	}
-}
-
-// within opens a socket in a network: a socket stays where it was opened.
-func within(name string, open func() (net.Conn, error)) (net.Conn, error) {
-	type result struct {
-		connection net.Conn
-		err        error
-	}
-	done := make(chan result)
-	go func() {
-		// The thread is not given back: it ends with this goroutine.
-		runtime.LockOSThread()
-		var got result
-		var space netns.NsHandle
-		if space, got.err = netns.GetFromName(name); got.err == nil {
-			if got.err = netns.Set(space); got.err == nil {
-				got.connection, got.err = open()
-			}
-			space.Close()
-		}
-		done <- got
-	}()
-	got := <-done
-	return got.connection, got.err
 }

@@ -15,6 +15,7 @@ import (
 
 	"alcove/kubernetes/internal/containerd"
 	"alcove/kubernetes/internal/images"
+	"alcove/kubernetes/internal/namespaces"
 	"alcove/kubernetes/internal/ocidir"
 )
 
@@ -59,13 +60,6 @@ func beside(t *testing.T, name string) string {
 	return path
 }
 
-func sh(t *testing.T, script string) {
-	t.Helper()
-	if output, err := exec.Command("sh", "-ec", script).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, output)
-	}
-}
-
 // runcHere is runc, or a script before it that leaves out what a machine lacks
 // whose control groups are still those of version one.
 func runcHere(t *testing.T, folder string) string {
@@ -93,9 +87,9 @@ func TestPodsOutliveTheGroupOfTheirService(t *testing.T) {
 		return
 	}
 	binary, pause := beside(t, "containerd"), beside(t, "pause")
-	sh(t, "mount -t tmpfs tmpfs /run")
+	namespaces.Shell(t, "mount -t tmpfs tmpfs /run")
 	if _, err := os.Stat("/sys/fs/cgroup/cgroup.procs"); err != nil {
-		sh(t, "mount -t cgroup2 none /sys/fs/cgroup")
+		namespaces.Shell(t, "mount -t cgroup2 none /sys/fs/cgroup")
 	}
 	folder := t.TempDir()
 	for _, part := range []string{"image", "recipe", "etc", "agent/etc/containerd/containerd-config.d", "agent/etc/cni/net.d"} {
@@ -129,7 +123,7 @@ func TestPodsOutliveTheGroupOfTheirService(t *testing.T) {
 		}
 	}
 	const service = "/sys/fs/cgroup/k3s-test-service"
-	sh(t, "mkdir -p "+service)
+	namespaces.Shell(t, "mkdir -p "+service)
 	t.Cleanup(func() { removeGroups(service, "/sys/fs/cgroup/k3s-test-pods", "/sys/fs/cgroup"+group) })
 	log, err := os.Create(filepath.Join(folder, "log"))
 	if err != nil {
