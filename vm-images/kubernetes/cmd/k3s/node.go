@@ -185,12 +185,13 @@ func runProxy(ctx context.Context, c *config.Config, node nodeSettings) error {
 	set := pflag.NewFlagSet("kube-proxy", pflag.ContinueOnError)
 	proxy.AddFlags(set)
 	settings := map[string]string{
-		"cluster-cidr":                      node.clusterCIDR,
-		"hostname-override":                 node.identity.name,
-		"kubeconfig":                        c.Path("agent", "kubeproxy.kubeconfig"),
-		"proxy-mode":                        "nftables",
-		"healthz-bind-address":              "",
-		"metrics-bind-address":              "",
+		"cluster-cidr":      node.clusterCIDR,
+		"hostname-override": node.identity.name,
+		"kubeconfig":        c.Path("agent", "kubeproxy.kubeconfig"),
+		"proxy-mode":        "nftables",
+		// Not for pods; an empty address would be the default one, which is
+		// every address of the machine.
+		"healthz-bind-address":              "127.0.0.1",
 		"conntrack-max-per-core":            "0",
 		"conntrack-tcp-timeout-established": "0s",
 		"conntrack-tcp-timeout-close-wait":  "0s",
