@@ -44,8 +44,9 @@ pub(crate) fn run(root: &Path, quick: bool, full: bool, steps: &mut Steps) -> Re
         &mut program(
             "go",
             &root.join("vm-images/kubernetes"),
-            // The same flags as the build: its compiled packages serve again.
-            &["test", "-trimpath", "-buildvcs=false", "-vet=off", "./internal/..."],
+            // The same flags as the build: its compiled packages serve again. Go does not see that a test reads the rules
+            // of the guest's root, and would give yesterday's answer.
+            &["test", "-trimpath", "-buildvcs=false", "-vet=off", "-count=1", "./internal/..."],
         ),
     ));
     if !quick {
