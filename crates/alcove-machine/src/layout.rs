@@ -4,8 +4,8 @@
 //! data     ~/.local/share/alcove/   images/<version>/{manifest.json,vmlinuz,initrd,root.erofs[,kubectl]}
 //!                                   images/.bring-<hash>/ (an image that is being brought)
 //!                                   probe.json
-//!                                   machines/<instance>/{machine.json,qemu.json,data.qcow2,boot.jsonl,
-//!                                     operations.jsonl,sessions.json,credentials/,state/,snapshots/,logs/,tasks/,
+//!                                   machines/<instance>/{machine.json,qemu.json,data.qcow2,moving.json,
+//!                                     boot.jsonl,operations.jsonl,sessions.json,credentials/,state/,snapshots/,logs/,tasks/,
 //!                                     requests/}
 //! config   ~/.config/alcove/        <instance>.json
 //! runtime  $XDG_RUNTIME_DIR/alcove/<instance>/ or /tmp/alcove-<uid>/<instance>/
@@ -204,6 +204,8 @@ paths! {
     state = machine / "state";
     /// Kept copies.
     snapshots = machine / "snapshots";
+    /// What is being done to the data disk's file; there only meanwhile.
+    moving_json = machine / "moving.json";
     /// Logs.
     logs = machine / "logs";
     /// What the guest wrote to its serial console.

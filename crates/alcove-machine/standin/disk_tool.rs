@@ -1,4 +1,7 @@
 //! The part of `qemu-img`: a disk is the head of a qcow2 file and whatever the guest appended; its snapshots lie beside.
+//!
+//! Words of the script: `disk-tool-fails=WORDS`, `snapshot-fails-late=WORDS` (after it has changed the disk's file), and
+//! `hold=after:snapshot`.
 
 use std::{fs, io::Write, path::PathBuf};
 
@@ -9,7 +12,11 @@ pub(crate) fn run(script: &Script, arguments: &[String]) -> i32 {
         eprintln!("qemu-img: {words}");
         return 1;
     }
-    match work(arguments) {
+    let late = || {
+        script.pass(&format!("after:{}", arguments[0]));
+        script.value(&format!("{}-fails-late", arguments[0])).map_or(Ok(()), |words| Err(words.to_owned()))
+    };
+    match work(arguments).and_then(|()| late()) {
         Ok(()) => 0,
         Err(e) => {
             eprintln!("qemu-img: {e}");

@@ -3,6 +3,7 @@
 pub mod argv;
 pub(crate) mod disk;
 mod memory;
+mod plan;
 pub mod probe;
 pub(crate) mod process;
 mod provider;

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use tokio::{net::UnixStream, sync::broadcast, time::Instant};
 
 use super::{
-    argv::{self, Arguments, Identity, Paths},
-    disk, memory,
+    argv::{self, Identity},
+    disk,
     probe::{self, Verdict},
     process, run, snapshot,
     version::{self, Installed},
@@ -30,7 +30,7 @@ use crate::{
     liveness,
     lock::FileLock,
     provider::{Capabilities, Observation, On, Power, Provider, ProviderEvent, StartOptions, Started, Suspended},
-    state::{Fingerprint, Reason, StateFolder, Validity},
+    state::{Reason, StateFolder, Validity},
 };
 
 const SCHEMA: u32 = 1;
@@ -58,20 +58,12 @@ pub struct QemuProvider {
 
 /// What QEMU was chosen to be for this machine (`qemu.json`). Its presence says that the data disk was made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Chosen {
+pub(super) struct Chosen {
     schema: u32,
     /// The versioned machine type; kept over updates of QEMU, so that the guest sees the same hardware.
-    machine_type: String,
+    pub(super) machine_type: String,
     /// The QEMU with which it was chosen.
     chosen_by: String,
-}
-
-/// All that a start needs to know.
-pub(crate) struct Plan {
-    pub(crate) installed: Installed,
-    pub(crate) verdict: Verdict,
-    pub(crate) machine_type: String,
-    pub(crate) fingerprint: Fingerprint,
 }
 
 impl QemuProvider {
@@ -130,6 +122,15 @@ impl QemuProvider {
         }
     }
 
+    /// Ends what a supervisor that died has begun to do to the disk's file; see [`snapshot`]. The caller has the lock.
+    async fn settle(&self) -> Result<()> {
+        if !snapshot::is_moving(&self.layout) {
+            return Ok(());
+        }
+        self.must_be_off().await?;
+        snapshot::settle(&self.layout, &self.installed().await?.qemu_img).await
+    }
+
     fn must_exist(&self) -> Result<()> {
         if self.layout.data_disk().exists() {
             return Ok(());
@@ -140,29 +141,8 @@ impl QemuProvider {
         })
     }
 
-    fn chosen(&self) -> Result<Option<Chosen>> {
+    pub(super) fn chosen(&self) -> Result<Option<Chosen>> {
         files::read_versioned(&self.layout.qemu_json(), SCHEMA)
-    }
-
-    pub(crate) async fn plan(&self, spec: &MachineSpec, image: &Image) -> Result<Plan> {
-        let installed = self.installed().await?;
-        let verdict = probe::choose(&self.layout, &installed, image, self.options.acceleration).await?;
-        let made_with = self.chosen()?.map(|c| c.machine_type);
-        let (machine_type, why) = installed.machine_type(made_with.as_deref())?;
-        if let Some(why) = why {
-            tracing::warn!(reason = why, machine_type, "the machine gets another machine type");
-        }
-        let fingerprint = Fingerprint {
-            image: image.version().into(),
-            hypervisor: installed.version.clone(),
-            hardware: String::new(),
-            acceleration: verdict.acceleration,
-            cpu: probe::cpu_fingerprint(verdict.acceleration),
-        };
-        let mut plan = Plan { installed, verdict, machine_type, fingerprint };
-        let paths = Paths::of(&self.layout, image);
-        plan.fingerprint.hardware = argv::hardware(&plan.arguments(spec, image, &paths));
-        Ok(plan)
     }
 
     async fn make(&self, spec: &MachineSpec, image: &Image) -> Result<()> {
@@ -270,26 +250,6 @@ impl QemuProvider {
     }
 }
 
-impl Plan {
-    pub(crate) fn arguments<'a>(&'a self, spec: &'a MachineSpec, image: &'a Image, paths: &'a Paths) -> Arguments<'a> {
-        Arguments {
-            machine_type: &self.machine_type,
-            acceleration: self.verdict.acceleration,
-            setup: &spec.setup,
-            uuid: spec.uuid,
-            mac: &spec.mac,
-            instance: spec.instance.as_str(),
-            image: image.version(),
-            cmdline: &image.manifest.cmdline,
-            rescue: false,
-            incoming: false,
-            sandbox: cfg!(target_os = "linux"),
-            memory_file: memory::AVAILABLE,
-            paths,
-        }
-    }
-}
-
 /// What the live QEMU was started as.
 pub(crate) async fn identity(qmp: &super::qmp::Qmp) -> Option<Identity> {
     let name = qmp.execute_raw(qmp::query_name {}).await.ok()?;
@@ -333,6 +293,7 @@ impl Provider for QemuProvider {
             let _lock = this.lock()?;
             this.must_be_off().await?;
             this.must_exist()?;
+            this.settle().await?;
             run::cold(&this, &spec, &image, &options).await
         })
         .await
@@ -353,12 +314,20 @@ impl Provider for QemuProvider {
             run::end_saved(&this).await?;
             this.must_be_off().await?;
             this.must_exist()?;
+            this.settle().await?;
             run::resume(&this, &spec, &image).await
         })
         .await
     }
 
     async fn state(&self, spec: &MachineSpec, image: &Image) -> Result<Option<Validity>> {
+        if snapshot::is_moving(&self.layout) {
+            self.detached(|this| async move {
+                let _lock = this.lock()?;
+                this.settle().await
+            })
+            .await?;
+        }
         let state = self.state_folder();
         if matches!(state.facts(), Err(Reason::None)) {
             return Ok(None);
@@ -428,7 +397,10 @@ impl Provider for QemuProvider {
                 // It may have ended while it was looked at.
                 if self.alive()? == Some(pid) { power } else { self.power_when_off(disk.is_some()) }
             }
-            None => self.power_when_off(disk.is_some()),
+            None => {
+                self.settle_if_idle().await;
+                self.power_when_off(disk.is_some())
+            }
         };
         let silent = matches!(&power, Power::On(on) if !on.panicked) || matches!(&power, Power::Absent);
         let last_words = if silent { Vec::new() } else { self.watch.last_words() };
@@ -457,6 +429,7 @@ impl Provider for QemuProvider {
             let _lock = this.lock()?;
             this.must_be_off().await?;
             this.must_exist()?;
+            this.settle().await?;
             let img = this.installed().await?.qemu_img;
             snapshot::create(&this.layout, &img, &request, &image).await
         })
@@ -473,6 +446,7 @@ impl Provider for QemuProvider {
             let _lock = this.lock()?;
             this.must_be_off().await?;
             this.must_exist()?;
+            this.settle().await?;
             let img = this.installed().await?.qemu_img;
             snapshot::restore(&this.layout, &img, &name).await
         })
@@ -484,6 +458,7 @@ impl Provider for QemuProvider {
         self.detached(|this| async move {
             let _lock = this.lock()?;
             this.must_be_off().await?;
+            this.settle().await?;
             let img = this.installed().await?.qemu_img;
             snapshot::delete(&this.layout, &img, &name).await
         })
@@ -508,6 +483,24 @@ impl Provider for QemuProvider {
 }
 
 impl QemuProvider {
+    /// What the machine is depends on it, so that looking comes to its end first. Whoever is at work on the machine does
+    /// that by himself.
+    async fn settle_if_idle(&self) {
+        if !snapshot::is_moving(&self.layout) {
+            return;
+        }
+        let settled = self.detached(|this| async move {
+            match this.lock() {
+                Ok(_lock) => this.settle().await,
+                Err(MachineError::Busy) => Ok(()),
+                Err(other) => Err(other),
+            }
+        });
+        if let Err(e) = settled.await {
+            tracing::warn!(error = %e, "what was being done to the machine's disk has not ended yet");
+        }
+    }
+
     fn power_when_off(&self, disk: bool) -> Power {
         if !disk {
             return Power::Absent;

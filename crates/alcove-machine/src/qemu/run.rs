@@ -8,9 +8,10 @@ use tokio::time::Instant;
 use super::{
     argv::{self, Paths},
     memory::{self, MemoryFile},
+    plan::Plan,
     probe,
     process::{self, Process},
-    provider::{LOOK, Plan, QemuProvider, door_address, identity},
+    provider::{LOOK, QemuProvider, door_address, identity},
     qmp::Qmp,
     suspend::{self, Format},
 };
@@ -426,6 +427,7 @@ pub(crate) fn destroy(layout: &Layout) -> Result<()> {
     // `qemu.json` says that there must be a disk, so it goes before the disk; the spec goes last, so that a deletion
     // which is interrupted can be asked for again.
     for file in [
+        layout.moving_json(),
         layout.qemu_json(),
         layout.data_disk(),
         layout.data_disk().with_extension("making"),

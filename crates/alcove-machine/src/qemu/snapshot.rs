@@ -2,16 +2,28 @@
 //!
 //! The disk's copy is a snapshot inside its file: made in a moment, sharing what has not changed. The memory of a
 //! suspended machine is kept beside it; it is never changed in place, so a hard link is a copy.
+//!
+//! All of this changes the disk's file, and a saved memory belongs to the file as it is. So what is about to be done is
+//! written down first (`moving.json`). Whoever finds it there ends what was begun, or gives it up, before anything else
+//! is done with the machine, and the memory goes on with the file as it is then: the guest's own disk is the same. A
+//! file that was changed while nothing of this was under way is another one, and stays that.
 
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use alcove_types::machine::{Snapshot, SnapshotRequest};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
-use super::disk::{self, SnapshotAction};
+use super::{
+    disk::{self, SnapshotAction},
+    process, run,
+};
 use crate::{
     Layout, MachineError, Result, files,
-    state::{StateFacts, StateFolder},
+    state::{DiskMark, Reason, StateFacts, StateFolder},
 };
 
 const SCHEMA: u32 = 1;
@@ -23,6 +35,91 @@ struct Record {
     schema: u32,
     snapshot: Snapshot,
     state: Option<StateFacts>,
+}
+
+/// What is being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Doing {
+    Create,
+    Restore,
+    Delete,
+}
+
+/// What is about to be done to the disk's file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Moving {
+    schema: u32,
+    doing: Doing,
+    /// The snapshot.
+    name: String,
+    /// The disk's file before.
+    disk: DiskMark,
+}
+
+impl Moving {
+    /// Writes it down.
+    fn begin(layout: &Layout, doing: Doing, name: &str) -> Result<Self> {
+        let disk = DiskMark::of(&layout.data_disk())?;
+        let moving = Self { schema: SCHEMA, doing, name: name.to_owned(), disk };
+        files::write_json(&layout.moving_json(), &moving)?;
+        Ok(moving)
+    }
+
+    /// The guest's disk is what it was, and its file another: a memory that belonged to the one belongs to the other.
+    async fn moved(&self, layout: &Layout) -> Result<()> {
+        // A tool that was given up on may still be writing; then all of this is for whoever comes next.
+        if !process::wait_for_end(layout, Instant::now() + run::QUIT).await? {
+            return Err(MachineError::Busy);
+        }
+        let state = StateFolder::new(layout.state());
+        match state.facts() {
+            Ok(facts) if facts.disk == self.disk => state.disk_moved_on(&facts, &layout.data_disk()),
+            _ => Ok(()),
+        }
+    }
+
+    /// It is done, or given up.
+    fn end(layout: &Layout) -> Result<()> {
+        files::remove_if_there(&layout.moving_json())?;
+        files::sync_parent(&layout.moving_json())
+    }
+}
+
+/// Whether something is being done to the disk's file, or was when a supervisor died.
+pub(crate) fn is_moving(layout: &Layout) -> bool {
+    layout.moving_json().exists()
+}
+
+/// Ends what a supervisor that died has begun. The machine must be off, and nobody else at work on it.
+pub(crate) async fn settle(layout: &Layout, img: &Path) -> Result<()> {
+    let moving: Moving = match files::read_versioned(&layout.moving_json(), SCHEMA) {
+        Ok(Some(moving)) => moving,
+        Ok(None) => return Ok(()),
+        Err(e @ MachineError::FileCorrupt { .. }) => {
+            tracing::warn!(error = %e, "what was being done to the disk can't be read");
+            return Moving::end(layout);
+        }
+        Err(other) => return Err(other),
+    };
+    tracing::info!(doing = ?moving.doing, snapshot = moving.name, "ending what was interrupted");
+    let place = Place::of(layout, &moving.name)?;
+    // What fails here is told, and given up: the machine must not wait for it.
+    let ended = match (moving.doing, place.load()) {
+        // It was complete but for this.
+        (Doing::Create, Ok(Some(_))) => Ok(()),
+        (Doing::Create, _) => forget(layout, img, &moving.name, &place).await,
+        (Doing::Restore, Ok(Some(record))) => put(layout, img, &record, &place).await,
+        (Doing::Restore, _) => Err(MachineError::NotFound(format!("snapshot {:?}", moving.name))),
+        (Doing::Delete, _) => forget(layout, img, &moving.name, &place).await,
+    };
+    if let Err(e) = ended {
+        tracing::warn!(error = %e, doing = ?moving.doing, snapshot = moving.name, "this could not be ended");
+    }
+    if moving.doing != Doing::Restore {
+        moving.moved(layout).await?;
+    }
+    Moving::end(layout)
 }
 
 fn check_name(name: &str) -> Result<()> {
@@ -66,12 +163,7 @@ impl Place {
 }
 
 /// Makes a snapshot. The machine must be off.
-pub(crate) async fn create(
-    layout: &Layout,
-    img: &std::path::Path,
-    request: &SnapshotRequest,
-    image: &str,
-) -> Result<Snapshot> {
+pub(crate) async fn create(layout: &Layout, img: &Path, request: &SnapshotRequest, image: &str) -> Result<Snapshot> {
     let place = Place::of(layout, &request.name)?;
     if request.note.len() > LONGEST_NOTE {
         return Err(MachineError::BadRequest {
@@ -85,21 +177,20 @@ pub(crate) async fn create(
     let state = StateFolder::new(layout.state());
     let facts = state.facts().ok();
     let disk = layout.data_disk();
-    if facts.as_ref().is_some_and(|f| crate::state::DiskMark::of(&disk).ok().as_ref() != Some(&f.disk)) {
-        return Err(MachineError::StateInvalid(crate::state::Reason::DiskChanged));
+    if facts.as_ref().is_some_and(|f| DiskMark::of(&disk).ok().as_ref() != Some(&f.disk)) {
+        return Err(MachineError::StateInvalid(Reason::DiskChanged));
     }
-    // What an interrupted attempt has left is removed first; the record is written last and makes it a snapshot.
-    let _ = fs::remove_dir_all(&place.folder);
-    fs::create_dir_all(&place.folder).map_err(|e| MachineError::io("can't make", &place.folder, e))?;
-    let tag = tag(&request.name);
-    if disk::snapshots(img, &disk).await?.contains(&tag) {
-        disk::snapshot(img, &disk, SnapshotAction::Delete, &tag).await?;
+    let moving = Moving::begin(layout, Doing::Create, &request.name)?;
+    if let Err(e) = keep(layout, img, &request.name, &place, facts.is_some()).await {
+        // Half a snapshot takes room for nothing; where even this fails, the next one of its name tries again.
+        if let Err(e) = forget(layout, img, &request.name, &place).await {
+            tracing::warn!(error = %e, "half a snapshot is left behind");
+        }
+        moving.moved(layout).await?;
+        Moving::end(layout)?;
+        return Err(e);
     }
-    disk::snapshot(img, &disk, SnapshotAction::Create, &tag).await?;
-    if let Some(facts) = &facts {
-        state.disk_moved_on(facts, &disk)?;
-        files::link_or_copy(&state.memory(), &place.memory())?;
-    }
+    moving.moved(layout).await?;
     let snapshot = Snapshot {
         name: request.name.clone(),
         created: jiff::Timestamp::now().to_string(),
@@ -109,7 +200,33 @@ pub(crate) async fn create(
         note: request.note.clone(),
     };
     files::write_json(&place.record_file(), &Record { schema: SCHEMA, snapshot: snapshot.clone(), state: facts })?;
+    Moving::end(layout)?;
     Ok(snapshot)
+}
+
+/// Makes what a snapshot consists of, but for its record, which is written last and makes it one.
+async fn keep(layout: &Layout, img: &Path, name: &str, place: &Place, memory: bool) -> Result<()> {
+    // What an interrupted attempt has left is removed first.
+    forget(layout, img, name, place).await?;
+    fs::create_dir_all(&place.folder).map_err(|e| MachineError::io("can't make", &place.folder, e))?;
+    disk::snapshot(img, &layout.data_disk(), SnapshotAction::Create, &tag(name)).await?;
+    if memory {
+        files::link_or_copy(&StateFolder::new(layout.state()).memory(), &place.memory())?;
+    }
+    Ok(())
+}
+
+/// Deletes whatever there is of a snapshot. Its record goes after the disk's part: until then it can be asked for again.
+async fn forget(layout: &Layout, img: &Path, name: &str, place: &Place) -> Result<()> {
+    let (disk, tag) = (layout.data_disk(), tag(name));
+    if disk::snapshots(img, &disk).await?.contains(&tag) {
+        disk::snapshot(img, &disk, SnapshotAction::Delete, &tag).await?;
+    }
+    files::remove_if_there(&place.record_file())?;
+    match fs::remove_dir_all(&place.folder) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(MachineError::io("can't delete", &place.folder, e)),
+        _ => Ok(()),
+    }
 }
 
 /// The snapshots that are kept, oldest first. One whose record can't be read is left out.
@@ -133,38 +250,39 @@ pub(crate) fn list(layout: &Layout) -> Result<Vec<Snapshot>> {
 }
 
 /// Puts a snapshot in the place of the machine as it is. The machine must be off.
-pub(crate) async fn restore(layout: &Layout, img: &std::path::Path, name: &str) -> Result<Snapshot> {
+pub(crate) async fn restore(layout: &Layout, img: &Path, name: &str) -> Result<Snapshot> {
     let place = Place::of(layout, name)?;
     let record = place.load()?.ok_or_else(|| MachineError::NotFound(format!("snapshot {name:?}")))?;
+    Moving::begin(layout, Doing::Restore, name)?;
+    let restored = put(layout, img, &record, &place).await;
+    // One that failed is not tried again by itself: the machine is what it was, or boots from its disk.
+    Moving::end(layout)?;
+    restored.map(|()| record.snapshot)
+}
+
+/// Puts disk and memory of a snapshot in the place of the machine's. May be repeated.
+async fn put(layout: &Layout, img: &Path, record: &Record, place: &Place) -> Result<()> {
     let state = StateFolder::new(layout.state());
     let disk = layout.data_disk();
-    // The present memory does not belong to the disk that comes: it goes first.
+    // Until this has changed the file, the present memory is good; from then on it does not fit the file any more.
+    disk::snapshot(img, &disk, SnapshotAction::Apply, &tag(&record.snapshot.name)).await?;
     state.discard()?;
-    disk::snapshot(img, &disk, SnapshotAction::Apply, &tag(name)).await?;
     if let Some(facts) = &record.state {
         files::link_or_copy(&place.memory(), &state.memory())?;
         state.disk_moved_on(facts, &disk)?;
     }
-    Ok(record.snapshot)
+    Ok(())
 }
 
 /// Deletes a snapshot. The machine must be off.
-pub(crate) async fn delete(layout: &Layout, img: &std::path::Path, name: &str) -> Result<()> {
+pub(crate) async fn delete(layout: &Layout, img: &Path, name: &str) -> Result<()> {
     let place = Place::of(layout, name)?;
     if place.load()?.is_none() {
         return Err(MachineError::NotFound(format!("snapshot {name:?}")));
     }
-    let state = StateFolder::new(layout.state());
-    let facts = state.facts().ok();
-    let disk = layout.data_disk();
-    let untouched = facts.filter(|f| crate::state::DiskMark::of(&disk).ok().as_ref() == Some(&f.disk));
-    let tag = tag(name);
-    if disk::snapshots(img, &disk).await?.contains(&tag) {
-        disk::snapshot(img, &disk, SnapshotAction::Delete, &tag).await?;
-    }
-    if let Some(facts) = untouched {
-        state.disk_moved_on(&facts, &disk)?;
-    }
-    files::remove_if_there(&place.record_file())?;
-    fs::remove_dir_all(&place.folder).map_err(|e| MachineError::io("can't delete", &place.folder, e))
+    let moving = Moving::begin(layout, Doing::Delete, name)?;
+    let deleted = forget(layout, img, name, &place).await;
+    moving.moved(layout).await?;
+    Moving::end(layout)?;
+    deleted
 }
