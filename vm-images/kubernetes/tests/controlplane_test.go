@@ -3,11 +3,15 @@ package tests
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -24,6 +28,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"alcove/kubernetes/internal/pki"
 )
 
 const startDeadline = 3 * time.Minute
@@ -126,6 +132,21 @@ func eventually(t *testing.T, what string, condition func() bool) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
+}
+
+// nearItsEnd is a certificate that ends tomorrow.
+func nearItsEnd(t *testing.T) []byte {
+	t.Helper()
+	key, _, err := pki.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
 func TestControlPlane(t *testing.T) {
@@ -256,6 +277,35 @@ func TestControlPlane(t *testing.T) {
 		}
 		if _, err := p.client.CoreV1().ConfigMaps("default").Get(ctx, "kept-0", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 			t.Error("what was deleted is back:", err)
+		}
+	})
+
+	t.Run("a certificate that is due is renewed by a restart", func(t *testing.T) {
+		file := filepath.Join(folder, "server", "tls", "client-scheduler.crt")
+		made, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// As it is after a long sleep: what the process uses has not much longer to live.
+		if err := os.WriteFile(file, nearItsEnd(t), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-p.ended:
+		case <-time.After(startDeadline):
+			t.Fatal("it runs on with a certificate that is due")
+		}
+		// The code for which systemd starts it again.
+		if code := p.process.ProcessState.ExitCode(); code != 75 {
+			t.Fatalf("exit code %d", code)
+		}
+		p = start(whole, binary, folder, port)
+		if _, err := p.client.CoreV1().ConfigMaps("default").Get(ctx, "kept-1", metav1.GetOptions{}); err != nil {
+			t.Error(err)
+		}
+		due, err := pki.Due(filepath.Join(folder, "server", "tls"))
+		if renewed, readErr := os.ReadFile(file); err != nil || readErr != nil || len(due) > 0 || bytes.Equal(renewed, made) {
+			t.Error("not renewed:", due, err, readErr)
 		}
 	})
 

@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"alcove/kubernetes/internal/namespaces"
+	"alcove/kubernetes/internal/needs"
 	"alcove/kubernetes/internal/ocidir"
 )
 
@@ -47,7 +48,7 @@ func TestASecondNodeJoinsAndRunsPods(t *testing.T) {
 	pause := beside(t, "pause")
 	for _, tool := range []string{"runc", "nft", "ip", "ss", "nsenter"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("%s is not installed", tool)
+			needs.Skip(t, "%s is not installed", tool)
 		}
 	}
 	folder := t.TempDir()

@@ -16,6 +16,7 @@ import (
 	"alcove/kubernetes/internal/containerd"
 	"alcove/kubernetes/internal/images"
 	"alcove/kubernetes/internal/namespaces"
+	"alcove/kubernetes/internal/needs"
 	"alcove/kubernetes/internal/ocidir"
 )
 
@@ -30,12 +31,12 @@ func inNamespaces(t *testing.T, kinds ...string) (inside bool) {
 		return true
 	}
 	if os.Geteuid() != 0 {
-		t.Skip("needs root")
+		needs.Skip(t, "needs root")
 	}
 	arguments := append(kinds, "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private",
 		os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
 	if output, err := exec.Command("unshare", append(kinds, "--mount", "true")...).CombinedOutput(); err != nil {
-		t.Skipf("namespaces can't be made here: %v %s", err, output)
+		needs.Skip(t, "namespaces can't be made here: %v %s", err, output)
 	}
 	again := exec.Command("unshare", arguments...)
 	again.Env = append(os.Environ(), insideNamespaces+"=yes", "K3S_BINARY="+program(t))
@@ -55,7 +56,7 @@ func beside(t *testing.T, name string) string {
 	t.Helper()
 	path := filepath.Join(filepath.Dir(os.Getenv("K3S_BINARY")), name)
 	if _, err := os.Stat(path); err != nil {
-		t.Skipf("%s is not built: K3S_BINARY names a k3s that build.sh has made", name)
+		needs.Skip(t, "%s is not built: K3S_BINARY names a k3s that build.sh has made", name)
 	}
 	return path
 }
@@ -66,7 +67,7 @@ func runcHere(t *testing.T, folder string) string {
 	t.Helper()
 	runc, err := exec.LookPath("runc")
 	if err != nil {
-		t.Skip("runc is not installed")
+		needs.Skip(t, "runc is not installed")
 	}
 	if raw, err := os.ReadFile("/sys/fs/cgroup/cgroup.controllers"); err == nil && strings.Contains(string(raw), "cpu") {
 		return runc

@@ -16,6 +16,7 @@ import (
 
 	"alcove/kubernetes/internal/config"
 	"alcove/kubernetes/internal/fault"
+	"alcove/kubernetes/internal/sqlite"
 )
 
 // featureGates of the one process. The API server's identity lease and its
@@ -85,7 +86,7 @@ func apiserverSettings(c *config.Config, store *datastore) map[string]string {
 		}
 		// With other servers about, each has to notice when one is gone.
 		settings["endpoint-reconciler-type"] = "lease"
-		settings["etcd-compaction-interval"] = compactInterval.String()
+		settings["etcd-compaction-interval"] = sqlite.CompactInterval.String()
 	} else {
 		// The lease reconciler writes to the disk every few seconds, and a
 		// machine that was suspended would wake up with its lease expired.

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/k3s-io/kine/pkg/drivers"
-	"github.com/k3s-io/kine/pkg/drivers/generic"
 	_ "github.com/k3s-io/kine/pkg/drivers/sqlite" // the only driver; others would pull in their servers
 	"github.com/k3s-io/kine/pkg/server"
 	"github.com/sirupsen/logrus"
@@ -23,20 +22,12 @@ import (
 
 	"alcove/kubernetes/internal/config"
 	"alcove/kubernetes/internal/fault"
+	"alcove/kubernetes/internal/sqlite"
 )
 
-// Settings of the store. kine has no defaults of its own outside its own
-// command, so each is said here.
 const (
-	compactInterval = 5 * time.Minute
-	compactTimeout  = 5 * time.Second
-	compactRetain   = 1000
-	compactBatch    = 1000
-	pollBatch       = 500
-	progressNotify  = 5 * time.Second
-	emulatedEtcd    = "3.6.11"
-	// SQLite allows one writer; more connections only hold page caches.
-	storeConnections = 8
+	progressNotify = 5 * time.Second
+	emulatedEtcd   = "3.6.11"
 	// The longest path that fits a Unix socket's address.
 	longestSocketPath = 100
 )
@@ -53,14 +44,6 @@ type datastore struct {
 	// closed ends when everything that was acknowledged is in the file and
 	// the file is closed.
 	closed func()
-}
-
-// sqliteSource is the store's address. WAL with synchronous=FULL has every
-// acknowledged write on the disk before it is acknowledged, so that neither a
-// killed process nor lost power takes one back.
-func sqliteSource(file string) string {
-	return "sqlite://" + file + "?_journal_mode=WAL&_busy_timeout=30000&_synchronous=FULL&_txlock=immediate" +
-		"&_stmt_cache_size=20&_cache_size=-2000&cache=shared&_kine_disable_startup_vacuum"
 }
 
 func openDatastore(ctx context.Context, c *config.Config) (*datastore, error) {
@@ -89,12 +72,7 @@ func openDatastore(ctx context.Context, c *config.Config) (*datastore, error) {
 	// The store outlives the context: the API server's last writes must
 	// still be taken while it shuts down.
 	storeContext, stopStore := context.WithCancel(context.Background())
-	_, backend, err := drivers.New(storeContext, group, &drivers.Config{
-		Endpoint:             sqliteSource(file),
-		ConnectionPoolConfig: generic.ConnectionPoolConfig{MaxIdle: storeConnections, MaxOpen: storeConnections, MaxIdleTime: 2 * time.Minute},
-		CompactInterval:      compactInterval, CompactIntervalJitter: 10, CompactTimeout: compactTimeout,
-		CompactMinRetain: compactRetain, CompactBatchSize: compactBatch, PollBatchSize: pollBatch,
-	})
+	_, backend, err := drivers.New(storeContext, group, sqlite.Config(file))
 	if err == nil {
 		err = primeStore(ctx, c, file)
 	}

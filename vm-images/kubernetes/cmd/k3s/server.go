@@ -26,7 +26,9 @@ import (
 const (
 	readyPoll     = 100 * time.Millisecond
 	shutdownGrace = 12 * time.Second
-	renewalCheck  = 12 * time.Hour
+	// A look at a dozen small files. Timers stand still while the machine is
+	// suspended: after that a long wait would come too late.
+	renewalCheck = 30 * time.Second
 )
 
 var errRenew = errors.New("certificates are due; a restart renews them")
@@ -207,20 +209,10 @@ func certificates(c *config.Config, identity identity) (*pki.Authorities, pki.To
 func watchCertificates(ctx context.Context, c *config.Config) error {
 	ticker := time.NewTicker(renewalCheck)
 	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-		due, err := pki.Due(c.Path("server", "tls"), c.Path("agent"))
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "the certificates could not be checked:", err)
-			continue
-		}
-		if len(due) > 0 {
-			fmt.Fprintf(os.Stderr, "certificates are due, restarting to renew them: %v\n", due)
-			return errRenew
-		}
+	due := pki.Watch(ctx, ticker.C, c.Path("server", "tls"), c.Path("agent"))
+	if len(due) == 0 {
+		return nil
 	}
+	fmt.Fprintf(os.Stderr, "certificates are due, restarting to renew them: %v\n", due)
+	return errRenew
 }

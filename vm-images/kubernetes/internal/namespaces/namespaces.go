@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netns"
+
+	"alcove/kubernetes/internal/needs"
 )
 
 // inside says that the process has a network of its own.
@@ -24,11 +26,11 @@ func Own(t *testing.T) bool {
 	if os.Getenv(inside) == "" {
 		for _, tool := range []string{"nft", "ip", "unshare"} {
 			if _, err := exec.LookPath(tool); err != nil {
-				t.Skipf("%s is not installed", tool)
+				needs.Skip(t, "%s is not installed", tool)
 			}
 		}
 		if err := exec.Command("unshare", "--net", "--mount", "nft", "list", "tables").Run(); err != nil {
-			t.Skip("needs root and nf_tables:", err)
+			needs.Skip(t, "needs root and nf_tables: %v", err)
 		}
 		again := exec.Command("unshare", "--net", "--mount", "--propagation", "private", os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
 		again.Env = append(os.Environ(), inside+"=yes")
