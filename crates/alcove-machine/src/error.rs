@@ -92,6 +92,15 @@ pub enum MachineError {
     /// Another process is working on the same machine.
     #[error("another Alcove process is working on this machine")]
     Busy,
+    /// Another supervisor works on the same machine.
+    #[error("another supervisor works on this machine; it is reached in {runtime}", runtime = runtime.display())]
+    Claimed {
+        /// Its runtime folder.
+        runtime: PathBuf,
+    },
+    /// A program that is none of ours looks at the serial console, and it serves one.
+    #[error("another program holds the machine's serial console")]
+    ConsoleTaken,
     /// The machine's present state does not allow it.
     #[error("{message}")]
     WrongState {
@@ -218,6 +227,13 @@ impl MachineError {
             }
             Self::TooNew { .. } => (ErrorCode::TooNew, "Update Alcove to the version that wrote it, or a newer one.".into()),
             Self::Busy => (ErrorCode::Conflict, "Wait until the other operation ends, then try again.".into()),
+            Self::Claimed { .. } => (ErrorCode::Conflict, "Use that one: `alcove status` talks to it.".into()),
+            Self::ConsoleTaken => (
+                ErrorCode::Conflict,
+                "Close the program that is connected to console.sock in the machine's runtime folder, then try again. \
+                 `alcove logs --source serial` shows what the machine wrote."
+                    .into(),
+            ),
             Self::WrongState { hint, .. } => (ErrorCode::WrongState, (*hint).into()),
             Self::Timeout { .. } => {
                 (ErrorCode::Timeout, "Try again. If it stays so, look at the machine's console and its log.".into())

@@ -4,14 +4,17 @@
 //! data     ~/.local/share/alcove/   images/<version>/{manifest.json,vmlinuz,initrd,root.erofs[,kubectl]}
 //!                                   images/.bring-<hash>/ (an image that is being brought)
 //!                                   probe.json
-//!                                   machines/<instance>/{machine.json,qemu.json,data.qcow2,moving.json,
-//!                                     boot.jsonl,operations.jsonl,sessions.json,credentials/,state/,snapshots/,logs/,tasks/,
+//!                                   machines/<instance>/{alcoved.lock,runtime,machine.json,qemu.json,
+//!                                     data.qcow2,moving.json,boot.jsonl,operations.jsonl,sessions.json,credentials/,state/,snapshots/,logs/,tasks/,
 //!                                     requests/}
 //! config   ~/.config/alcove/        <instance>.json
-//! runtime  $XDG_RUNTIME_DIR/alcove/<instance>/ or /tmp/alcove-<uid>/<instance>/
-//!                                   api.sock qmp.sock qmp-diag.sock qga.sock console.sock qemu.pid alcoved.lock
-//!                                   machine.lock machine.blob endpoint.json
+//! runtime  $XDG_RUNTIME_DIR/alcove/<instance>/, /run/user/<uid>/alcove/<instance>/ or /tmp/alcove-<uid>/<instance>/
+//!                                   api.sock qmp.sock qmp-diag.sock qga.sock console.sock qemu.pid machine.lock
+//!                                   machine.blob endpoint.json
 //! ```
+//!
+//! `machines/<instance>/runtime` says where the runtime folder is; as long as a supervisor or a machine lives in it, it
+//! is that one, whatever the environment says.
 //!
 //! With `ALCOVE_HOME=D` data and config are `D/data` and `D/config`, and the runtime folder is named by a hash of `D`
 //! and the instance: the path of a Unix socket may have 104 bytes on some systems.
@@ -26,7 +29,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{MachineError, Result};
+use crate::{MachineError, Result, runtime};
 
 /// The longest path of a Unix socket that every system takes.
 const SOCKET_PATH_LIMIT: usize = 104;
@@ -165,10 +168,21 @@ fn env_path(name: &str) -> Option<PathBuf> {
 }
 
 fn runtime_root() -> PathBuf {
-    match env_path("XDG_RUNTIME_DIR").filter(|p| p.is_absolute() && p.is_dir()) {
-        Some(dir) => dir.join("alcove"),
-        None => PathBuf::from(format!("/tmp/alcove-{}", rustix::process::getuid().as_raw())),
-    }
+    let user = rustix::process::getuid().as_raw();
+    runtime_root_of(env_path("XDG_RUNTIME_DIR"), &PathBuf::from(format!("/run/user/{user}")))
+        .unwrap_or_else(|| PathBuf::from(format!("/tmp/alcove-{user}")))
+}
+
+/// A program that cron or `su` started is not told where the session's folder is; that is there all the same.
+fn runtime_root_of(named: Option<PathBuf>, session: &Path) -> Option<PathBuf> {
+    let named = named.filter(|p| p.is_absolute() && p.is_dir());
+    let dir = named.or_else(|| is_ours(session).then(|| session.to_owned()))?;
+    Some(dir.join("alcove"))
+}
+
+/// Whether this is a folder that belongs to us, and no link to one.
+pub(crate) fn is_ours(folder: &Path) -> bool {
+    fs::symlink_metadata(folder).is_ok_and(|m| m.is_dir() && m.uid() == rustix::process::getuid().as_raw())
 }
 
 /// Every path of one instance.
@@ -228,6 +242,10 @@ paths! {
     requests = machine / "requests";
     /// Browsers that are signed in, by hashes of their cookies; 0600.
     sessions_json = machine / "sessions.json";
+    /// Held by the one supervisor of this machine.
+    supervisor_lock = machine / "alcoved.lock";
+    /// Where the runtime folder of the supervisor and the machine is, while they live.
+    runtime_note = machine / "runtime";
     /// The supervisor's API socket.
     api_sock = runtime / "api.sock";
     /// QEMU's control socket for the supervisor.
@@ -242,8 +260,6 @@ paths! {
     pidfile = runtime / "qemu.pid";
     /// The blob that is handed to the guest; there only while QEMU starts. 0600.
     credentials_blob = runtime / "machine.blob";
-    /// Held by the one supervisor of this instance.
-    supervisor_lock = runtime / "alcoved.lock";
     /// Held during an operation on the machine.
     machine_lock = runtime / "machine.lock";
     /// Where the supervisor's API answers; 0600.
@@ -264,7 +280,11 @@ impl Layout {
                 root.join(format!("h-{}", hex::encode(&hash.finalize()[..6])))
             }
         };
-        Self { home, instance, machine, runtime }
+        let mut layout = Self { home, instance, machine, runtime };
+        if let Some(folder) = runtime::in_use(&layout) {
+            layout.runtime = folder;
+        }
+        layout
     }
 
     /// The paths that the environment names.
@@ -344,7 +364,7 @@ fn private_folder(folder: &Path) -> Result<()> {
         Err(e) => return Err(MachineError::io("can't make", folder, e)),
     }
     let meta = fs::symlink_metadata(folder).map_err(|e| MachineError::io("can't look at", folder, e))?;
-    if !meta.is_dir() || meta.uid() != rustix::process::getuid().as_raw() {
+    if !is_ours(folder) {
         return Err(MachineError::Unsupported {
             message: format!("{} is not a folder of yours", folder.display()),
             hint: "Somebody else made it. Remove it, or set XDG_RUNTIME_DIR to a folder of yours.".into(),
@@ -379,6 +399,44 @@ mod tests {
         assert_ne!(a.runtime(), b.runtime());
         assert!(a.qmp_diag_sock().as_os_str().len() < SOCKET_PATH_LIMIT);
         assert_eq!(a.machine(), Path::new("/tmp/a/data/machines/default"));
+    }
+
+    #[test]
+    fn the_sessions_folder_is_found_without_its_variable() {
+        let dir = tempfile::tempdir().unwrap();
+        let (session, other) = (dir.path().join("session"), dir.path().join("other"));
+        fs::create_dir(&session).unwrap();
+        fs::create_dir(&other).unwrap();
+        assert_eq!(runtime_root_of(None, &session), Some(session.join("alcove")));
+        assert_eq!(runtime_root_of(Some("relative".into()), &session), Some(session.join("alcove")));
+        assert_eq!(runtime_root_of(Some(other.clone()), &session), Some(other.join("alcove")));
+        assert_eq!(runtime_root_of(None, &dir.path().join("none")), None);
+    }
+
+    /// Started once from a session and once without one: two runtime folders, and one machine.
+    #[test]
+    fn a_machine_has_one_supervisor_whatever_the_environment_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |runtime: &str| {
+            let runtime = RuntimeRoot::Named(dir.path().join(runtime));
+            let home = Home { data: dir.path().join("data"), config: dir.path().join("config"), runtime };
+            Layout::new(home, InstanceName::default())
+        };
+        let (first, second) = (at("session"), at("tmp"));
+        assert_ne!(first.runtime(), second.runtime());
+        first.create().unwrap();
+        second.create().unwrap();
+        let claim = first.claim().unwrap();
+        let error = second.claim().unwrap_err();
+        assert!(error.to_string().contains(&*first.runtime().to_string_lossy()), "{error}");
+        assert_eq!(error.api().code, alcove_types::ErrorCode::Conflict);
+        // Whoever looks from now on finds the one that is there.
+        assert_eq!(at("tmp").runtime(), first.runtime());
+        drop(claim);
+        assert_eq!(at("tmp").runtime(), second.runtime(), "nothing lives there any more");
+        let claim = second.claim().unwrap();
+        assert_eq!(at("session").runtime(), second.runtime());
+        drop(claim);
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod lock;
 mod packed;
 pub mod provider;
 pub mod qemu;
+mod runtime;
 pub mod secrets;
 mod serial;
 pub mod spec;
@@ -26,6 +27,7 @@ pub use error::MachineError;
 pub use layout::{Home, InstanceName, Layout};
 pub use provider::{Observation, Power, Provider, ProviderEvent, StartOptions, Started, Suspended};
 pub use qemu::QemuProvider;
+pub use runtime::Claim;
 pub use serial::serial_tail;
 pub use spec::{ImageSlots, MachineSpec, Slot};
 

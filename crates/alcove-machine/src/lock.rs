@@ -44,6 +44,16 @@ impl FileLock {
             Err(e) => Err(MachineError::io("can't lock", path, e.into())),
         }
     }
+
+    /// Whether somebody has the lock. Looking takes it for a moment, so that who wants it must try twice.
+    pub(crate) fn is_held(path: &Path) -> bool {
+        let Ok(file) = File::open(path) else { return false };
+        let free = flock(&file, FlockOperation::NonBlockingLockShared).is_ok();
+        if free {
+            let _ = flock(&file, FlockOperation::Unlock);
+        }
+        !free
+    }
 }
 
 #[cfg(test)]
@@ -54,9 +64,12 @@ mod tests {
     fn a_lock_is_taken_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("l");
+        assert!(!FileLock::is_held(&path));
         let held = FileLock::try_take(&path).unwrap();
+        assert!(FileLock::is_held(&path));
         assert!(matches!(FileLock::try_take(&path), Err(MachineError::Busy)));
         drop(held);
+        assert!(!FileLock::is_held(&path));
         assert!(FileLock::try_take(&path).is_ok());
     }
 }

@@ -1,6 +1,10 @@
 //! The contract between the supervisor and whatever runs the machine.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use alcove_types::{
     guest::Usage,
@@ -84,6 +88,9 @@ pub struct On {
     /// The hypervisor's word for what it does, such as `running`, `paused`, `inmigrate`, `postmigrate`, `io-error`,
     /// `guest-panicked`; `unknown` when it does not answer.
     pub run_state: String,
+    /// Since when it has not answered, while it is alive. A busy host or a long save keep it from answering for seconds;
+    /// one that stays silent longer can only be ended ([`Provider::kill`]).
+    pub silent_since: Option<Instant>,
     /// The guest's kernel has panicked, or its virtual processor can't go on.
     pub panicked: bool,
     /// It stands still because the host could not read or write its disk (mostly: no space left).
@@ -181,7 +188,7 @@ pub trait Provider: Send + Sync {
     /// Deletes the suspended state.
     async fn discard_state(&self) -> Result<()>;
 
-    /// Asks the guest to shut down (power button) and waits until it has; `Timeout` otherwise. A supervisor asks the
+    /// Asks the guest to shut down (its agent, and the power button) and waits until it has; `Timeout` otherwise. A supervisor asks the
     /// guest through the door first.
     async fn stop(&self, deadline: Duration) -> Result<()>;
 
@@ -194,7 +201,8 @@ pub trait Provider: Send + Sync {
     /// What is seen now. Relies on nothing that an earlier process wrote down.
     async fn observe(&self) -> Result<Observation>;
 
-    /// The machine's serial console, one client at a time. What was written before is in the serial log.
+    /// The machine's serial console: what it writes from now on, and what is typed. Several may look at once. What was
+    /// written before is in the serial log.
     async fn console(&self) -> Result<UnixStream>;
 
     /// What happens from now on. Adopts a machine that an earlier supervisor started.

@@ -109,7 +109,7 @@ async fn talk(
             }
             (_, "/v1/status") => plain(&serde_json::to_string(&status()).unwrap_or_default()),
             (_, "/v1/time") => plain(r#"{"offset_ms":0}"#),
-            (_, "/v1/disk/grow" | "/v1/disk/trim") => plain(r#"{"bytes":0}"#),
+            (_, "/v1/disk/grow") => plain(r#"{"bytes":0}"#),
             (_, "/v1/shutdown") => {
                 tell(Happening::ShutDown);
                 plain("")

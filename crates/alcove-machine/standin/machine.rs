@@ -1,14 +1,15 @@
 //! The part of the emulator: pidfile with its lock, sockets, the control protocol, and a guest that counts.
 //!
 //! Words of the script: `die-at-start=WORDS`, `no-sandbox`, `no-mapped-ram`, `no-ignore-shared`,
-//! `save-fails=WORDS`, `die-during-save`, `save-never-ends`, `die-after-save`, `load-fails=WORDS`, `die-at-cont`, `ignore-power`, `ignore-quit`, `never-greet`;
+//! `save-fails=WORDS`, `die-during-save`, `save-never-ends`, `die-after-save`, `load-fails=WORDS`, `die-at-cont`, `ignore-power`, `no-button`,
+//! `ignore-quit`, `never-greet`;
 //! and, read again at each point, `hold=POINT`: `before:pidfile`, `after:pidfile`, `before:COMMAND` and `after:COMMAND` of
 //! the control protocol, `before:PATH` of a call to the guest, `before:poweroff`.
 
 use std::{
     collections::HashMap,
     fs::{self, File, OpenOptions},
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
     os::unix::{
         fs::FileExt,
@@ -36,6 +37,7 @@ struct Machine {
     memory: Option<File>,
     door: u16,
     listeners: Vec<UnixStream>,
+    console_taken: bool,
 }
 
 /// Where the guest keeps its count in its memory.
@@ -108,6 +110,7 @@ pub(crate) fn run(script: &Script, program: &Path, arguments: &[String]) -> i32 
         memory,
         door: port,
         listeners: Vec::new(),
+        console_taken: false,
         options: options.clone(),
     }));
 
@@ -129,7 +132,7 @@ pub(crate) fn run(script: &Script, program: &Path, arguments: &[String]) -> i32 
         let machine = machine.clone();
         thread::spawn(move || match id.as_str() {
             "qmp" | "qmp-diag" => serve_control(&machine, &listener),
-            "agent" => serve_agent(&listener),
+            "agent" => serve_agent(&machine, &listener),
             _ => serve_console(&machine, &listener),
         });
     }
@@ -163,15 +166,19 @@ fn guest(machine: &Shared, serial: &str, boot: &str) -> ! {
     }
 }
 
+/// One client at a time, as QEMU has it; the next one waits without a word. What is typed is echoed.
 fn serve_console(machine: &Shared, listener: &UnixListener) {
-    for stream in listener.incoming().flatten() {
-        let mut stream = stream;
-        let count = held(machine).count;
-        let _ = writeln!(stream, "console at {count}");
+    for mut stream in listener.incoming().flatten() {
+        held(machine).console_taken = true;
+        let mut typed = [0; 1024];
+        while let Ok(n @ 1..) = stream.read(&mut typed) {
+            let _ = stream.write_all(&typed[..n]);
+        }
+        held(machine).console_taken = false;
     }
 }
 
-fn serve_agent(listener: &UnixListener) {
+fn serve_agent(machine: &Shared, listener: &UnixListener) {
     for stream in listener.incoming().flatten() {
         let Ok(mut write) = stream.try_clone() else { continue };
         let mut read = BufReader::new(stream);
@@ -186,7 +193,11 @@ fn serve_agent(listener: &UnixListener) {
                     json!({ "return": request["arguments"]["id"] })
                 }
                 "guest-ping" => json!({ "return": {} }),
-                "guest-shutdown" => continue,
+                "guest-shutdown" => {
+                    let script = held(machine).script.clone();
+                    shut_down(machine, &script);
+                    continue;
+                }
                 other => json!({ "error": { "class": "CommandNotFound", "desc": format!("no command {other}") } }),
             };
             let _ = writeln!(write, "{answer}");
@@ -261,6 +272,11 @@ fn command(machine: &Shared, name: &str, arguments: &Value) -> Result<Value, Str
             let name = held(machine).options["-name"][0].split(',').next().unwrap_or_default().to_owned();
             Ok(json!({ "name": name }))
         }
+        "query-chardev" => {
+            let state = if held(machine).console_taken { "" } else { "disconnected:" };
+            let filename = format!("{state}unix:console.sock,server=on");
+            Ok(json!([{ "label": "console", "filename": filename, "frontend-open": true }]))
+        }
         "human-monitor-command" => Ok(json!(format!(
             "Hub -1 (net):\n  TCP[HOST_FORWARD]  14       127.0.0.1 {}       10.0.2.15  7443     0     0\n",
             held(machine).door
@@ -272,7 +288,9 @@ fn command(machine: &Shared, name: &str, arguments: &Value) -> Result<Value, Str
         }
         "cont" => go(machine, &script),
         "system_powerdown" => {
-            shut_down(machine, &script);
+            if !script.says("no-button") {
+                shut_down(machine, &script);
+            }
             Ok(json!({}))
         }
         "block_resize" => {

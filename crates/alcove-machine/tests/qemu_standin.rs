@@ -309,6 +309,45 @@ async fn a_qemu_that_does_not_end_is_ended() {
     provider.resume(&bench.spec, &bench.image).await.unwrap();
 }
 
+/// A guest that nobody told of its power button still has its agent.
+#[tokio::test]
+async fn a_guest_without_a_button_is_shut_down_by_its_agent() {
+    let bench = Bench::standin();
+    bench.script("no-button");
+    let provider = bench.provider();
+    provider.prepare(&bench.spec, &bench.image).await.unwrap();
+    provider.start(&bench.spec, &bench.image, StartOptions::default()).await.unwrap();
+    provider.stop(Duration::from_secs(60)).await.unwrap();
+    assert_eq!(provider.observe().await.unwrap().power, Power::Off);
+}
+
+/// A QEMU that hangs is seen to be silent, and since when; it can be ended, and the next one speaks.
+#[tokio::test]
+async fn a_qemu_that_does_not_answer_is_called_silent() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let (bench, provider) = started().await;
+    let silent = async |provider: &QemuProvider| match provider.observe().await.unwrap().power {
+        Power::On(on) => on.silent_since,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(silent(&provider).await, None);
+    let pid = Pid::from_raw(i32::try_from(bench.pid().unwrap()).unwrap()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    let since = silent(&provider).await.expect("it answered");
+    assert_eq!(silent(&provider).await, Some(since), "it counts from the first time");
+    // As does the supervisor that finds it so.
+    let fresh = bench.provider();
+    assert!(silent(&fresh).await.is_some());
+    drop(fresh);
+    kill_process(pid, Signal::CONT).unwrap();
+    assert_eq!(silent(&provider).await, None, "one that was only busy is as it was");
+    kill_process(pid, Signal::STOP).unwrap();
+    assert!(silent(&provider).await.is_some_and(|again| again > since));
+    provider.kill().await.unwrap();
+    starts_cold(&bench, &provider).await;
+    assert_eq!(silent(&provider).await, None);
+}
+
 /// A supervisor that is killed while the memory is being saved: the next one saves it again.
 #[tokio::test]
 async fn an_interrupted_save_is_done_again() {

@@ -26,7 +26,6 @@ use std::{
 use alcove_api::{Config, Supervisor};
 use alcove_machine::{
     layout::{Home, InstanceName, Layout},
-    lock::FileLock,
     qemu::{QemuOptions, QemuProvider},
     secrets::Vault,
 };
@@ -100,13 +99,7 @@ async fn run(arguments: Arguments) -> Result<(), ApiError> {
     let layout = Layout::new(Home::from_env().map_err(|e| e.api())?, instance);
     layout.create().map_err(|e| e.api())?;
     // Held until the process ends, however it ends.
-    let _only_one = FileLock::try_take(&layout.supervisor_lock()).map_err(|_| {
-        ApiError::new(
-            ErrorCode::Conflict,
-            format!("Another supervisor owns the instance `{}` already.", arguments.instance),
-            "Use that one: `alcove status` talks to it.",
-        )
-    })?;
+    let _only_one = layout.claim().map_err(|e| e.api())?;
     let mut image_folders = arguments.images;
     image_folders.push(PathBuf::from("/usr/share/alcove/images"));
     Vault::of_session().install();

@@ -64,6 +64,7 @@ impl Stage {
             pid: 1,
             standstill: None,
             run_state: "running".into(),
+            silent_since: None,
             panicked: does == Does::Panics,
             io_error: false,
             image: Some(image.into()),

@@ -40,7 +40,6 @@ pub(super) fn router(guest: Arc<Guest>) -> Router {
         .route("/v1/suspend-prepare", post(suspend_prepare))
         .route("/v1/shutdown", post(shutdown))
         .route("/v1/disk/grow", post(grow))
-        .route("/v1/disk/trim", post(trim))
         .route("/v1/logs", get(logs::get))
         .route("/v1/shell", get(shell::get))
         .fallback(unknown)
@@ -183,10 +182,6 @@ async fn shutdown() -> Result<StatusCode, Refusal> {
 
 async fn grow() -> Result<Json<DiskBytes>, Refusal> {
     blocking("the data disk can't be grown", disk::grow).await
-}
-
-async fn trim() -> Result<Json<DiskBytes>, Refusal> {
-    blocking("the data disk can't be trimmed", disk::trim).await
 }
 
 async fn blocking(

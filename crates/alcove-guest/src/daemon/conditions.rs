@@ -1,9 +1,6 @@
 //! Watching over what the machine promises.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use alcove_guest::addresses::GATEWAY;
 use alcove_types::{
@@ -15,7 +12,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{MissedTickBehavior, interval, timeout},
+};
 
 use super::{
     disk, memory,
@@ -25,8 +25,8 @@ use super::{
 /// How often a machine that is coming up is looked at, and one that is up.
 const SOON: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_secs(10);
-/// How often everybody is told how the guest is even though nothing changed.
-const REPORT: Duration = Duration::from_secs(15);
+/// How often those who listen are told how the guest is even though nothing changed: its figures are read from memory.
+const REPORT: Duration = Duration::from_secs(5);
 const GATEWAY_DEADLINE: Duration = Duration::from_secs(5);
 /// Share of the disk and of the memory that should stay free.
 const FREE: f64 = 0.05;
@@ -37,7 +37,6 @@ pub(super) async fn watch(guest: Arc<Guest>) {
     guest.set_condition("DoorOpen", True, opened);
     let untold = Words::new("NotTold", "the host has not told the time yet", "");
     guest.set_condition("ClockInSync", Unknown, untold);
-    let mut reported = Instant::now();
     loop {
         look_at_disk(&guest);
         look_at_memory(&guest);
@@ -49,17 +48,24 @@ pub(super) async fn watch(guest: Arc<Guest>) {
             guest.set_condition("KubernetesReady", False, none());
             guest.set_condition("PlatformReady", False, none());
         }
-        if reported.elapsed() >= REPORT {
-            reported = Instant::now();
-            guest.publish_status();
-        }
         let up = !guest.about.has_kubernetes() || guest.holds("KubernetesReady") && guest.holds("PlatformReady");
         let _ = timeout(if up { LATER } else { SOON }, guest.look.notified()).await;
     }
 }
 
+/// Tells those who listen how the guest is, until the daemon ends.
+pub(super) async fn report(guest: Arc<Guest>) {
+    let mut tick = interval(REPORT);
+    // After a suspend there is nothing to be made up for.
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        guest.publish_status();
+    }
+}
+
 async fn look_at_kubernetes(guest: &Guest) {
-    let hint = "The boot's steps show how far it is; `alcove logs k3s` shows what it says.";
+    let hint = "The boot's steps show how far it is; `alcove logs --source k3s` shows what it says.";
     if let Err(error) = guest.cluster.ready().await {
         guest.set_node(false, None);
         guest.set_condition("KubernetesReady", False, Words::new("ApiNotReady", format!("{error:#}"), hint));

@@ -61,6 +61,8 @@ async fn serve(machine: MachineCredentials, log: BootLog) -> Result<()> {
     tokio::spawn(door::serve(Arc::clone(&guest), door));
     tokio::spawn(steps::follow(Arc::clone(&guest)));
     tokio::spawn(conditions::watch(Arc::clone(&guest)));
+    tokio::spawn(conditions::report(Arc::clone(&guest)));
+    tokio::spawn(disk::trim_daily());
     if let Err(error) = platform::install(&guest.machine) {
         say(&format!("the platform's manifests can't be written: {error:#}"));
         guest.boot("platform", StepState::Failed, Some(format!("{error:#}")));

@@ -14,6 +14,8 @@ use crate::{Layout, image::Image};
 pub(crate) const DATA_NODE: &str = "data";
 /// Id of the guest agent's port.
 pub(crate) const AGENT_PORT: &str = "agent";
+/// Id of the serial console's socket.
+pub(crate) const CONSOLE: &str = "console";
 /// The guest's fixed address.
 const GUEST_ADDRESS: &str = "10.0.2.15";
 
@@ -259,9 +261,10 @@ fn build_named(a: &Arguments<'_>, name: &str) -> Vec<OsString> {
     );
     argv.pair("-device", format!("virtio-net-pci,id=net-card,netdev=net,mac={},romfile=", a.mac));
 
-    let console = with_path("socket,id=console,server=on,wait=off,path=", &p.console, ",logappend=on,logfile=");
+    let console =
+        with_path(&format!("socket,id={CONSOLE},server=on,wait=off,path="), &p.console, ",logappend=on,logfile=");
     argv.pair_os("-chardev", append_path(console, &p.serial_log));
-    argv.pair("-serial", "chardev:console");
+    argv.pair("-serial", format!("chardev:{CONSOLE}"));
     argv.pair("-device", "virtio-serial-pci,id=ports");
     argv.pair_os("-chardev", with_path("socket,id=agent,server=on,wait=off,path=", &p.agent, ""));
     argv.pair("-device", format!("virtserialport,id={AGENT_PORT},chardev=agent,name=org.qemu.guest_agent.0"));

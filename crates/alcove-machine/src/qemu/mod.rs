@@ -1,8 +1,10 @@
 //! QEMU as the provider of machines.
 
 pub mod argv;
+mod console;
 pub(crate) mod disk;
 mod memory;
+mod observe;
 mod plan;
 pub mod probe;
 pub(crate) mod process;

@@ -3,7 +3,7 @@
 use super::{
     argv::{self, Arguments, Paths},
     memory,
-    probe::{self, Verdict},
+    probe::{self, Occasion, Verdict},
     provider::QemuProvider,
     version::Installed,
 };
@@ -18,9 +18,9 @@ pub(crate) struct Plan {
 }
 
 impl QemuProvider {
-    pub(crate) async fn plan(&self, spec: &MachineSpec, image: &Image) -> Result<Plan> {
+    pub(crate) async fn plan(&self, spec: &MachineSpec, image: &Image, occasion: Occasion) -> Result<Plan> {
         let installed = self.installed().await?;
-        let verdict = probe::choose(&self.layout, &installed, image, self.options.acceleration).await?;
+        let verdict = probe::choose(&self.layout, &installed, image, self.options.acceleration, occasion).await?;
         let made_with = self.chosen()?.map(|c| c.machine_type);
         let (machine_type, why) = installed.machine_type(made_with.as_deref())?;
         if let Some(why) = why {

@@ -2,7 +2,7 @@
 //!
 //! `/dev/kvm` may open and a machine may be created while guests still hang or QEMU dies. So the kernel is booted without
 //! a disk and must come as far as looking for its root file system. The answer is kept for this host kernel, QEMU,
-//! guest kernel and processor.
+//! guest kernel and processor; one that only was too late for us is kept for a day, for the host may have been busy.
 
 use std::{
     fs::{self, OpenOptions},
@@ -12,6 +12,7 @@ use std::{
 };
 
 use alcove_types::machine::Acceleration;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::{
@@ -27,7 +28,10 @@ use crate::{Layout, Result, files, image::Image};
 const DEADLINE: Duration = Duration::from_secs(6);
 /// The kernel has come all the way to its root file system, which it was not given.
 const MARK: &str = "Unable to mount root fs";
-const SCHEMA: u32 = 1;
+/// How long the answer is kept that a guest hangs: it may only have been slow. A machine that boots from its disk tries
+/// again after that; one that is resumed must come up as it was.
+const HUNG_KEPT: SignedDuration = SignedDuration::from_hours(24);
+const SCHEMA: u32 = 2;
 /// Answers that are kept.
 const KEPT: usize = 16;
 
@@ -43,7 +47,59 @@ pub struct Verdict {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Cache {
     schema: u32,
-    answers: Vec<(String, Verdict)>,
+    answers: Vec<Answer>,
+}
+
+/// What was found out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Answer {
+    /// For which kernel, QEMU and processor.
+    key: String,
+    verdict: Verdict,
+    /// When it is worth another trial; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
+}
+
+/// For what the answer is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// A boot from the disk, which can be had with either.
+    Boot,
+    /// A saved state, which goes on with what it was saved with; or a question.
+    Other,
+}
+
+impl Answer {
+    fn of(key: String, trial: Result<(), NoBoot>, now: Timestamp) -> Self {
+        let (verdict, until) = match trial {
+            Ok(()) => (Verdict { acceleration: Acceleration::Kvm, reason: "a guest booted with KVM".into() }, None),
+            Err(NoBoot { why, hung }) => {
+                let reason = format!("no guest boots with KVM here: {why}");
+                let until = hung.then(|| now.checked_add(HUNG_KEPT).unwrap_or(now));
+                (Verdict { acceleration: Acceleration::Tcg, reason }, until)
+            }
+        };
+        Self { key, verdict, until }
+    }
+}
+
+impl Cache {
+    /// What is known already.
+    fn find(&self, key: &str, occasion: Occasion, now: Timestamp) -> Option<&Verdict> {
+        let answer = self.answers.iter().find(|a| a.key == key)?;
+        let old = occasion == Occasion::Boot && answer.until.is_some_and(|until| until <= now);
+        (!old).then_some(&answer.verdict)
+    }
+
+    /// Keeps an answer in the place of an older one.
+    fn keep(&mut self, answer: Answer) {
+        self.schema = SCHEMA;
+        self.answers.retain(|a| a.key != answer.key);
+        self.answers.push(answer);
+        let surplus = self.answers.len().saturating_sub(KEPT);
+        self.answers.drain(..surplus);
+    }
 }
 
 /// Chooses the acceleration: the given one, `ALCOVE_ACCEL`, what is remembered, or what a trial shows.
@@ -52,6 +108,7 @@ pub async fn choose(
     installed: &Installed,
     image: &Image,
     given: Option<Acceleration>,
+    occasion: Occasion,
 ) -> Result<Verdict> {
     let named = std::env::var("ALCOVE_ACCEL").ok().and_then(|word| argv::parse_acceleration(&word));
     if let Some(acceleration) = given.or(named) {
@@ -65,25 +122,18 @@ pub async fn choose(
     let key = key(installed, image);
     let path = layout.probe_json();
     let mut cache: Cache = files::read_versioned(&path, SCHEMA).ok().flatten().unwrap_or_default();
-    if let Some((_, verdict)) = cache.answers.iter().find(|(k, _)| *k == key) {
+    if let Some(verdict) = cache.find(&key, occasion, Timestamp::now()) {
         return Ok(verdict.clone());
     }
     let mut trial = boots(installed, image, Acceleration::Kvm, DEADLINE).await;
-    // The answer is kept, so a single mishap must not decide it. A guest that hangs is no mishap.
+    // The answer is kept for good, so a single mishap must not decide it. A guest that hangs is asked again another day.
     if matches!(&trial, Err(NoBoot { hung: false, .. })) {
         trial = boots(installed, image, Acceleration::Kvm, DEADLINE).await;
     }
-    let verdict = match trial {
-        Ok(()) => Verdict { acceleration: Acceleration::Kvm, reason: "a guest booted with KVM".into() },
-        Err(NoBoot { why, .. }) => {
-            Verdict { acceleration: Acceleration::Tcg, reason: format!("no guest boots with KVM here: {why}") }
-        }
-    };
+    let answer = Answer::of(key, trial, Timestamp::now());
+    let verdict = answer.verdict.clone();
     tracing::info!(acceleration = ?verdict.acceleration, reason = verdict.reason, "acceleration was tried");
-    cache.schema = SCHEMA;
-    cache.answers.push((key, verdict.clone()));
-    let surplus = cache.answers.len().saturating_sub(KEPT);
-    cache.answers.drain(..surplus);
+    cache.keep(answer);
     // A memory that can't be written only costs the next start a trial.
     if let Err(e) = files::write_json(&path, &cache) {
         tracing::warn!(error = %e, "the acceleration's trial can't be remembered");
@@ -219,4 +269,29 @@ pub(crate) fn takes_direct_io(folder: &Path) -> bool {
     );
     let _ = fs::remove_file(&path);
     opened.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_was_slow_once_is_tried_again_at_a_boot_of_another_day() {
+        let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        let later = now.checked_add(SignedDuration::from_hours(25)).unwrap();
+        let mut cache = Cache::default();
+        let known = |cache: &Cache, occasion, at| cache.find("k", occasion, at).map(|v| v.acceleration);
+        assert_eq!(known(&cache, Occasion::Boot, now), None);
+        cache.keep(Answer::of("k".into(), Err(NoBoot::hung("not a word in 6 s")), now));
+        // Not at every boot: each trial takes its seconds where a guest really hangs.
+        assert_eq!(known(&cache, Occasion::Boot, now), Some(Acceleration::Tcg));
+        assert_eq!(known(&cache, Occasion::Boot, later), None);
+        assert_eq!(known(&cache, Occasion::Other, later), Some(Acceleration::Tcg), "a saved state stays usable");
+        // What QEMU itself says is the host's answer, and stays.
+        cache.keep(Answer::of("k".into(), Err(NoBoot::ended("QEMU ended (no KVM)")), now));
+        assert_eq!(known(&cache, Occasion::Boot, later), Some(Acceleration::Tcg));
+        cache.keep(Answer::of("k".into(), Ok(()), now));
+        assert_eq!(known(&cache, Occasion::Boot, later), Some(Acceleration::Kvm));
+        assert_eq!(cache.answers.len(), 1);
+    }
 }

@@ -1,12 +1,6 @@
 //! The QEMU provider.
 
-use std::{
-    future::Future,
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use alcove_types::machine::{Acceleration, Snapshot, SnapshotRequest};
 use async_trait::async_trait;
@@ -15,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use tokio::{net::UnixStream, sync::broadcast, time::Instant};
 
 use super::{
-    argv::{self, Identity},
-    disk,
-    probe::{self, Verdict},
-    process, run, snapshot,
+    argv, disk,
+    probe::{self, Occasion, Verdict},
+    process,
+    qga::Agent,
+    run, snapshot,
     version::{self, Installed},
     watch::Watch,
 };
@@ -29,13 +24,15 @@ use crate::{
     image::Image,
     liveness,
     lock::FileLock,
-    provider::{Capabilities, Observation, On, Power, Provider, ProviderEvent, StartOptions, Started, Suspended},
+    provider::{Capabilities, Observation, Provider, ProviderEvent, StartOptions, Started, Suspended},
     state::{Reason, StateFolder, Validity},
 };
 
 const SCHEMA: u32 = 1;
 /// How long a live QEMU may take to answer when it is only looked at.
 pub(crate) const LOOK: Duration = Duration::from_secs(3);
+/// How long the guest's agent may take to answer; it needs a fraction of it, when there is one.
+const AGENT: Duration = Duration::from_secs(2);
 /// How often a guest that is to shut down is asked again: a guest that is booting may miss the button.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
@@ -76,7 +73,7 @@ impl QemuProvider {
     /// Which acceleration this host has for this image, and why. May boot a tiny guest, for seconds.
     pub async fn acceleration_verdict(&self, image: &Image) -> Result<Verdict> {
         let installed = self.installed().await?;
-        probe::choose(&self.layout, &installed, image, self.options.acceleration).await
+        probe::choose(&self.layout, &installed, image, self.options.acceleration, Occasion::Other).await
     }
 
     /// The QEMU that would be used.
@@ -86,7 +83,7 @@ impl QemuProvider {
 
     /// Runs an operation to its end even when nobody waits for it any more: half of one would leave the machine in
     /// between.
-    async fn detached<T, F>(&self, operation: impl FnOnce(Self) -> F) -> Result<T>
+    pub(super) async fn detached<T, F>(&self, operation: impl FnOnce(Self) -> F) -> Result<T>
     where
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
@@ -123,12 +120,17 @@ impl QemuProvider {
     }
 
     /// Ends what a supervisor that died has begun to do to the disk's file; see [`snapshot`]. The caller has the lock.
-    async fn settle(&self) -> Result<()> {
+    pub(super) async fn settle(&self) -> Result<()> {
         if !snapshot::is_moving(&self.layout) {
             return Ok(());
         }
         self.must_be_off().await?;
         snapshot::settle(&self.layout, &self.installed().await?.qemu_img).await
+    }
+
+    /// Asks the guest's agent for a shutdown: it hears where the guest's daemon hangs and nobody watches the power button.
+    async fn ask_agent(&self) -> Result<()> {
+        Agent::connect(&self.layout.qga_sock(), AGENT).await?.shut_down().await
     }
 
     fn must_exist(&self) -> Result<()> {
@@ -209,55 +211,6 @@ impl QemuProvider {
         self.must_be_off().await?;
         disk::resize(&self.installed().await?.qemu_img, &data, bytes).await
     }
-
-    async fn look(&self, pid: u32) -> Power {
-        let facts = process::facts(pid);
-        let mut on = On {
-            pid,
-            standstill: None,
-            run_state: "unknown".into(),
-            panicked: false,
-            io_error: false,
-            image: None,
-            rescue: false,
-            acceleration: None,
-            started_at: facts.started_at,
-            door: None,
-            rss_bytes: facts.rss_bytes,
-            cpu_time_ms: facts.cpu_time_ms,
-        };
-        let qmp = match self.watch.link(LOOK).await {
-            Ok(Some(qmp)) => qmp,
-            Ok(None) => return Power::On(on),
-            Err(e) => {
-                tracing::warn!(pid, error = %e, "QEMU lives but does not answer");
-                return Power::On(on);
-            }
-        };
-        if let Ok(state) = qmp.run_state().await {
-            on.standstill = run::standstill(&state, self.state_folder().facts().is_ok());
-            on.panicked = run::has_crashed(&state);
-            on.io_error = state == "io-error";
-            on.run_state = state;
-        }
-        if let Some(identity) = identity(&qmp).await {
-            on.acceleration = Some(identity.acceleration);
-            on.rescue = identity.rescue;
-            on.image = Some(identity.image);
-        }
-        on.door = self.watch.door(pid, &qmp).await.map(door_address);
-        Power::On(on)
-    }
-}
-
-/// What the live QEMU was started as.
-pub(crate) async fn identity(qmp: &super::qmp::Qmp) -> Option<Identity> {
-    let name = qmp.execute_raw(qmp::query_name {}).await.ok()?;
-    Identity::parse(name.get("name")?.as_str()?)
-}
-
-pub(crate) fn door_address(port: u16) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
 #[async_trait]
@@ -332,7 +285,7 @@ impl Provider for QemuProvider {
         if matches!(state.facts(), Err(Reason::None)) {
             return Ok(None);
         }
-        let wanted = self.plan(spec, image).await?.fingerprint;
+        let wanted = self.plan(spec, image, Occasion::Other).await?.fingerprint;
         Ok(match run::usable(self, &wanted) {
             Ok((facts, _)) => Some(Validity::Usable(facts)),
             Err(Reason::None) => None,
@@ -360,7 +313,10 @@ impl Provider for QemuProvider {
                     });
                 }
             }
-            // An error shows itself in what follows: the machine ends, or it does not.
+            // Either may be what the guest listens to. An error shows itself in what follows: the machine ends, or not.
+            if let Err(e) = self.ask_agent().await {
+                tracing::debug!(error = %e, "the guest agent could not be asked to shut down");
+            }
             if let Err(e) = qmp.execute(qmp::system_powerdown {}).await {
                 tracing::debug!(error = %e, "the power button could not be pressed");
             }
@@ -390,29 +346,14 @@ impl Provider for QemuProvider {
     }
 
     async fn observe(&self) -> Result<Observation> {
-        let disk = disk::usage(&self.layout.data_disk())?;
-        let power = match self.alive()? {
-            Some(pid) => {
-                let power = self.look(pid).await;
-                // It may have ended while it was looked at.
-                if self.alive()? == Some(pid) { power } else { self.power_when_off(disk.is_some()) }
-            }
-            None => {
-                self.settle_if_idle().await;
-                self.power_when_off(disk.is_some())
-            }
-        };
-        let silent = matches!(&power, Power::On(on) if !on.panicked) || matches!(&power, Power::Absent);
-        let last_words = if silent { Vec::new() } else { self.watch.last_words() };
-        Ok(Observation { power, disk, last_words })
+        self.seen().await
     }
 
     async fn console(&self) -> Result<UnixStream> {
-        let path = self.layout.console_sock();
         if self.alive()?.is_none() {
             return Err(MachineError::WrongState { message: "the machine is off".into(), hint: "Start it first." });
         }
-        UnixStream::connect(&path).await.map_err(|e| MachineError::io("can't connect to", path, e))
+        self.watch.console(LOOK).await
     }
 
     async fn events(&self) -> Result<broadcast::Receiver<ProviderEvent>> {
@@ -479,35 +420,5 @@ impl Provider for QemuProvider {
 
     fn serial_log(&self) -> PathBuf {
         self.layout.serial_log()
-    }
-}
-
-impl QemuProvider {
-    /// What the machine is depends on it, so that looking comes to its end first. Whoever is at work on the machine does
-    /// that by himself.
-    async fn settle_if_idle(&self) {
-        if !snapshot::is_moving(&self.layout) {
-            return;
-        }
-        let settled = self.detached(|this| async move {
-            match this.lock() {
-                Ok(_lock) => this.settle().await,
-                Err(MachineError::Busy) => Ok(()),
-                Err(other) => Err(other),
-            }
-        });
-        if let Err(e) = settled.await {
-            tracing::warn!(error = %e, "what was being done to the machine's disk has not ended yet");
-        }
-    }
-
-    fn power_when_off(&self, disk: bool) -> Power {
-        if !disk {
-            return Power::Absent;
-        }
-        match self.state_folder().facts() {
-            Ok(state) => Power::Suspended { state },
-            Err(_) => Power::Off,
-        }
     }
 }

@@ -8,10 +8,11 @@ use tokio::time::Instant;
 use super::{
     argv::{self, Paths},
     memory::{self, MemoryFile},
+    observe::{door_address, identity},
     plan::Plan,
-    probe,
+    probe::{self, Occasion},
     process::{self, Process},
-    provider::{LOOK, QemuProvider, door_address, identity},
+    provider::{LOOK, QemuProvider},
     qmp::Qmp,
     suspend::{self, Format},
 };
@@ -40,7 +41,7 @@ pub(crate) async fn cold(
     options: &StartOptions,
 ) -> Result<Started> {
     let began = Instant::now();
-    let plan = provider.plan(spec, image).await?;
+    let plan = provider.plan(spec, image, Occasion::Boot).await?;
     let layout = &provider.layout;
     let credentials = Credentials::for_start(layout).await?.ok_or_else(|| MachineError::FileCorrupt {
         path: layout.credentials(),
@@ -66,7 +67,7 @@ pub(crate) async fn cold(
 /// Brings a suspended machine back.
 pub(crate) async fn resume(provider: &QemuProvider, spec: &MachineSpec, image: &Image) -> Result<Started> {
     let began = Instant::now();
-    let plan = provider.plan(spec, image).await?;
+    let plan = provider.plan(spec, image, Occasion::Other).await?;
     let state = provider.state_folder();
     let (_, format) = usable(provider, &plan.fingerprint).map_err(MachineError::StateInvalid)?;
     // The blob is only looked at again when the guest restarts by itself; QEMU wants it all the same.

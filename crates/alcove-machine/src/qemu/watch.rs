@@ -7,12 +7,14 @@ use std::{
 
 use qapi::qmp;
 use tokio::{
+    net::UnixStream,
     sync::broadcast,
     time::{Instant, sleep, timeout, timeout_at},
 };
 
 use super::{
     argv,
+    console::Console,
     process::{self, Process},
     qmp::{Event, Qmp},
 };
@@ -35,6 +37,9 @@ pub(crate) struct Watch {
     process: Mutex<Option<Process>>,
     /// The port that leads to the door, with the process that it belongs to.
     door: Mutex<Option<(u32, u16)>>,
+    console: Console,
+    /// Since when the process has not answered.
+    silent: Mutex<Option<(u32, std::time::Instant)>>,
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -50,6 +55,8 @@ impl Watch {
             link: tokio::sync::Mutex::new(None),
             process: Mutex::new(None),
             door: Mutex::new(None),
+            console: Console::default(),
+            silent: Mutex::new(None),
         })
     }
 
@@ -86,6 +93,17 @@ impl Watch {
         *held(&self.process) = Some(process);
         *held(&self.door) = None;
         *place = Some(qmp);
+    }
+
+    /// Notes whether the process has answered; since when it has not.
+    pub(crate) fn answered(&self, pid: u32, answered: bool) -> Option<std::time::Instant> {
+        let mut silent = held(&self.silent);
+        *silent = match *silent {
+            _ if answered => None,
+            Some(since) if since.0 == pid => Some(since),
+            _ => Some((pid, std::time::Instant::now())),
+        };
+        silent.map(|(_, since)| since)
     }
 
     /// The host's port that leads to the guest's door.
@@ -126,6 +144,13 @@ impl Watch {
             }
             after_connection(weak, pid).await;
         });
+    }
+
+    /// A connection to the serial console, beside those that others have.
+    pub(crate) async fn console(self: &Arc<Self>, patience: Duration) -> Result<UnixStream> {
+        // One that does not answer has a console all the same.
+        let qmp = self.link(patience).await.ok().flatten();
+        self.console.join(&self.layout.console_sock(), qmp.as_deref()).await
     }
 
     /// The last lines that QEMU and the guest wrote.
