@@ -100,7 +100,7 @@ pub(crate) fn prepare(purpose: Purpose, steps: &mut Steps) -> Result<()> {
         steps.say(&format!("QEMU comes from {suite}: this release's own is too old"));
     }
     let script = installation(&names, backports.as_ref());
-    let mut command = if rustix_is_root() {
+    let mut command = if is_root() {
         Command::new("sh")
     } else {
         ensure!(
@@ -128,7 +128,8 @@ fn installation(names: &[&str], backports: Option<&(String, String)>) -> String 
     script + "apt-get update\napt-get install -y --no-install-recommends " + &wanted.join(" ") + "\n"
 }
 
-fn rustix_is_root() -> bool {
+/// Whether this process may do everything.
+pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
 }
 

@@ -156,6 +156,34 @@ impl World {
         Ok(ran)
     }
 
+    /// Runs kubectl against the guest; what it wrote.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        Ok(self.ok(&[&["kubectl", "--"], arguments].concat())?.stdout)
+    }
+
+    /// The image of the platform's pods, which is in the guest already.
+    pub fn platform_image(&self) -> Result<String> {
+        let image = "jsonpath={.spec.template.spec.containers[0].image}";
+        self.kubectl(&["-n", "alcove-system", "get", "deploy", "gateway", "-o", image])
+    }
+
+    /// Gives the cluster an object.
+    pub fn apply(&self, object: &Value) -> Result<()> {
+        let file = self.home.join("object.json");
+        fs::write(&file, object.to_string())?;
+        self.kubectl(&["apply", "-f", &file.to_string_lossy()]).map(drop)
+    }
+
+    /// Waits until a pod has ended; whether it ended well.
+    pub fn pod_ends(&self, namespace: &str, name: &str) -> Result<bool> {
+        let mut phase = String::new();
+        self.until(&format!("the pod {name} has ended"), PATIENCE, |w| {
+            phase = w.kubectl(&["-n", namespace, "get", "pod", name, "-o", "jsonpath={.status.phase}"])?;
+            Ok(phase == "Succeeded" || phase == "Failed")
+        })?;
+        Ok(phase == "Succeeded")
+    }
+
     /// The state, by the contract that other tools rely on.
     pub fn status(&self) -> Result<Status> {
         Ok(serde_json::from_str(&self.ok(&["status", "--json"])?.stdout)?)
