@@ -143,8 +143,7 @@ fn packages(binaries: &Path) -> Result<()> {
     let stripped = work.path().join("bin");
     fs::create_dir_all(&stripped)?;
     for name in ["alcove", "alcoved", "alcove-desktop"] {
-        let status =
-            Command::new("strip").arg("-o").arg(stripped.join(name)).arg(binaries.join(name)).status()?;
+        let status = Command::new("strip").arg("-o").arg(stripped.join(name)).arg(binaries.join(name)).status()?;
         anyhow::ensure!(status.success(), "{name} can't be stripped");
     }
     let out = work.path().join("out");
