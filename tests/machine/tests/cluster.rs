@@ -10,7 +10,7 @@ use std::{
 
 use alcove_machine_tests::{PATIENCE, World};
 use alcove_types::machine::Phase;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 const DENY: &str = r#"{"apiVersion":"networking.k8s.io/v1","kind":"NetworkPolicy","metadata":{"name":"deny","namespace":"walled"},
@@ -54,7 +54,7 @@ fn a_policy_between_two_pods_holds_and_the_gateway_is_closed_to_pods() -> Result
 }
 
 /// A pod that runs a line of the guest's own shell, with a volume at `/volume`: the images hold nothing that writes.
-fn shell_pod(world: &World, name: &str, line: &str) -> Result<bool> {
+fn shell_pod(world: &World, name: &str, line: &str) -> Result<()> {
     let library = "/host/usr/lib/x86_64-linux-gnu";
     let loader = format!("{library}/ld-linux-x86-64.so.2");
     world.apply(&json!({
@@ -76,11 +76,10 @@ fn shell_pod(world: &World, name: &str, line: &str) -> Result<bool> {
             ],
         },
     }))?;
-    let ended = world.pod_ends("default", name)?;
-    if !ended {
-        eprintln!("{}", world.kubectl(&["logs", name])?);
+    if world.pod_ends("default", name)? {
+        return Ok(());
     }
-    Ok(ended)
+    bail!("the pod {name} failed: {}", world.kubectl(&["logs", name])?)
 }
 
 #[test]
@@ -92,13 +91,10 @@ fn a_volume_is_bound_written_and_kept_on_the_data_disk() -> Result<()> {
         "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": "kept" },
         "spec": { "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "64Mi" } } },
     }))?;
-    ensure!(shell_pod(&world, "writes", "echo here > /volume/word")?, "the volume can't be written");
+    shell_pod(&world, "writes", "echo here > /volume/word")?;
     world.kubectl(&["delete", "pod", "writes"])?;
     // Another pod finds what the first one left.
-    ensure!(
-        shell_pod(&world, "reads", "read word < /volume/word && [ \"$word\" = here ]")?,
-        "what was written is gone"
-    );
+    shell_pod(&world, "reads", "read word < /volume/word && [ \"$word\" = here ]")?;
     let claim = world.kubectl(&["get", "pvc", "kept", "-o", "jsonpath={.status.phase} {.spec.volumeName}"])?;
     let (phase, volume) = claim.split_once(' ').context("no volume")?;
     assert_eq!(phase, "Bound");
@@ -126,7 +122,7 @@ impl Forward {
         // With a group of its own, so that its kubectl ends with it.
         let mut child = command.stdout(Stdio::piped()).process_group(0).spawn()?;
         let said = BufReader::new(child.stdout.take().context("no output")?);
-        let mut forward = Self { child, port: 0, said: said };
+        let mut forward = Self { child, port: 0, said };
         // Forwarding from 127.0.0.1:40123 -> 53
         let mut line = String::new();
         forward.said.read_line(&mut line)?;
