@@ -130,6 +130,7 @@ fn the_process_says_what_it_was_started_as() {
             image: "abc123".into(),
             hardware: argv::hardware(&arguments(&paths, &SETUP)),
             acceleration: Acceleration::Tcg,
+            rescue: false,
         }
     );
     for other in ["", "debian", "alcove-x", "alcove-x:img:vax:0", "other-x:img:tcg:0"] {
