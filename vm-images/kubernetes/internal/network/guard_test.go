@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"alcove/kubernetes/internal/namespaces"
+	"alcove/kubernetes/internal/needs"
 )
 
 // guard is what the guest's image puts in force before Kubernetes starts.
@@ -28,7 +29,7 @@ func TestPodsReachTheWorldButNotTheHost(t *testing.T) {
 		ip netns exec host sh -ec "ip link set lo up; ip link set card up; ip addr add 10.0.2.2/24 dev card
 			for address in 10.0.2.3 10.0.2.77 198.51.100.1; do ip addr add \$address/32 dev card; done"`)
 	if err := Masquerade(context.Background(), "10.42.0.0/16"); err != nil {
-		t.Skip("nftables can't masquerade here:", err)
+		needs.Skip(t, "nftables can't masquerade here: %v", err)
 	}
 	for _, address := range []string{"10.0.2.2:8080", "10.0.2.3:8080", "10.0.2.77:8080", "198.51.100.1:8080", "10.0.2.3:53"} {
 		namespaces.Serve(t, "host", address, namespaces.Echo, namespaces.EchoPacket)
