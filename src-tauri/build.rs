@@ -2,17 +2,18 @@
 
 /// Naming the commands here makes each of them need a permission: only the window that a capability names can call them,
 /// and no page from elsewhere can.
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 11] = [
     "connection",
     "start_supervisor",
     "open_desktop",
     "open_external",
     "choose_folder",
-    "notify",
+    "save_text",
     "autostart_get",
     "autostart_set",
     "window_ready",
     "quit",
+    "stay_open",
 ];
 
 /// The first of the pages that go into the program.

@@ -4,20 +4,22 @@ use std::{sync::Arc, time::Duration};
 
 use alcove_types::{ApiError, ErrorCode};
 use tauri::{AppHandle, Manager, State};
-use tauri_plugin_autostart::ManagerExt;
 use tauri_plugin_dialog::DialogExt;
 use tokio::time::timeout;
 
 use crate::{
-    notices, quit as quitting,
+    autostart, quit as quitting,
     shell::{Connection, Reach, Shell},
     windows,
+    words::Word,
 };
 
 /// How long the pages wait for a supervisor that is being started.
-const PATIENCE: Duration = Duration::from_secs(45);
-/// The longest title and text of a notification; more is cut by desktops anyway.
-const NOTICE_CHARS: usize = 500;
+pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
+/// The longest title of a dialog; more is cut by desktops anyway.
+const LONGEST_TITLE: usize = 500;
+/// The longest name that a file may have nearly everywhere.
+const LONGEST_NAME: usize = 120;
 
 type Shared<'a> = State<'a, Arc<Shell>>;
 
@@ -53,7 +55,7 @@ pub(crate) async fn open_external(app: AppHandle, url: String) -> Result<(), Api
 /// Lets the person choose a folder; nothing but its path goes to the pages.
 #[tauri::command]
 pub(crate) async fn choose_folder(app: AppHandle, title: String) -> Result<Option<String>, ApiError> {
-    let mut dialog = app.dialog().file().set_title(title.chars().take(NOTICE_CHARS).collect::<String>());
+    let mut dialog = app.dialog().file().set_title(title.chars().take(LONGEST_TITLE).collect::<String>());
     if let Some(window) = app.get_webview_window(windows::MAIN) {
         dialog = dialog.set_parent(&window);
     }
@@ -64,25 +66,41 @@ pub(crate) async fn choose_folder(app: AppHandle, title: String) -> Result<Optio
     Ok(folder.and_then(|path| path.to_str().map(str::to_owned)))
 }
 
-/// Shows a notification.
+/// Lets the person choose where a text is kept, and writes it there. Says whether it was kept.
 #[tauri::command]
-pub(crate) async fn notify(app: AppHandle, title: String, body: String) -> Result<(), ApiError> {
-    let cut = |text: String| text.chars().take(NOTICE_CHARS).collect::<String>();
-    notices::show(&app, &cut(title), &cut(body));
-    Ok(())
+pub(crate) async fn save_text(app: AppHandle, name: String, text: String) -> Result<bool, ApiError> {
+    let title = app.state::<Arc<Shell>>().say(Word::SaveAs);
+    // The name is a proposal only; what would lead elsewhere is taken out of it.
+    let name: String =
+        name.chars().filter(|c| !c.is_control() && !matches!(c, '/' | '\\')).take(LONGEST_NAME).collect();
+    let mut dialog = app.dialog().file().set_title(title).set_file_name(name);
+    if let Some(window) = app.get_webview_window(windows::MAIN) {
+        dialog = dialog.set_parent(&window);
+    }
+    let (chosen, answer) = tokio::sync::oneshot::channel();
+    // Who asked may be gone by the time that the dialog is closed.
+    dialog.save_file(move |file| drop(chosen.send(file)));
+    let Some(path) = answer.await.ok().flatten().and_then(|file| file.into_path().ok()) else { return Ok(false) };
+    tokio::fs::write(&path, text).await.map(|()| true).map_err(|e| {
+        let code = if e.kind() == std::io::ErrorKind::StorageFull { ErrorCode::DiskFull } else { ErrorCode::Forbidden };
+        ApiError::new(
+            code,
+            format!("{} could not be written ({e})", path.display()),
+            "Choose another folder, or make room there, and save it again.",
+        )
+    })
 }
 
 /// Whether Alcove starts at login.
 #[tauri::command]
 pub(crate) async fn autostart_get(app: AppHandle) -> Result<bool, ApiError> {
-    app.autolaunch().is_enabled().map_err(|e| no_autostart(&e))
+    autostart::is_set(&app)
 }
 
 /// Makes Alcove start at login, or not.
 #[tauri::command]
 pub(crate) async fn autostart_set(app: AppHandle, enabled: bool) -> Result<(), ApiError> {
-    let entry = app.autolaunch();
-    if enabled { entry.enable() } else { entry.disable() }.map_err(|e| no_autostart(&e))
+    autostart::set(&app, enabled)
 }
 
 /// The pages have drawn themselves and listen.
@@ -96,6 +114,13 @@ pub(crate) async fn window_ready(app: AppHandle) -> Result<(), ApiError> {
 #[tauri::command]
 pub(crate) async fn quit(app: AppHandle) -> Result<(), ApiError> {
     quitting::begin(&app);
+    Ok(())
+}
+
+/// Leaves the quitting that is under way.
+#[tauri::command]
+pub(crate) async fn stay_open(shell: Shared<'_>) -> Result<(), ApiError> {
+    quitting::stay(&shell);
     Ok(())
 }
 
@@ -131,14 +156,6 @@ fn too_slow() -> ApiError {
         ErrorCode::SupervisorUnreachable,
         "Alcove's supervisor takes too long to start",
         "See `alcove logs --source alcoved` for what it waits for, then try again.",
-    )
-}
-
-fn no_autostart(error: &tauri_plugin_autostart::Error) -> ApiError {
-    ApiError::new(
-        ErrorCode::Unsupported,
-        format!("Starting at login could not be changed ({error})"),
-        "Look whether the folder ~/.config/autostart can be written to.",
     )
 }
 

@@ -3,6 +3,7 @@
 #![cfg_attr(not(debug_assertions), windows_subsystem = "windows")]
 
 mod args;
+mod autostart;
 mod commands;
 mod link;
 mod notices;
@@ -69,11 +70,12 @@ fn run(args: Args) -> anyhow::Result<()> {
             commands::open_desktop,
             commands::open_external,
             commands::choose_folder,
-            commands::notify,
+            commands::save_text,
             commands::autostart_get,
             commands::autostart_set,
             commands::window_ready,
             commands::quit,
+            commands::stay_open,
         ])
         .on_window_event(|window, event| match event {
             // Closing is putting away: the machine goes on, the tray stays.

@@ -13,8 +13,8 @@ use crate::{shell::Shell, view, windows, words::Word};
 enum Notice {
     /// A boot that a person may have waited for is over.
     Ready,
-    /// The machine was given up on.
-    Failed { message: String, hint: String },
+    /// The machine was given up on; it may be on all the same.
+    Failed { on: bool, message: String, hint: String },
 }
 
 /// What was seen so far.
@@ -37,8 +37,11 @@ impl Watcher {
             _ => self.coming_up = false,
         }
         let failure = machine.failure.as_ref()?;
-        (failed && !was_failed)
-            .then(|| Notice::Failed { message: failure.error.message.clone(), hint: failure.error.hint.clone() })
+        (failed && !was_failed).then(|| Notice::Failed {
+            on: machine.host_memory_bytes.is_some(),
+            message: failure.error.message.clone(),
+            hint: failure.error.hint.clone(),
+        })
     }
 }
 
@@ -55,15 +58,17 @@ pub(crate) async fn follow(app: AppHandle) {
         {
             let (title, body) = match notice {
                 Notice::Ready => (Word::ReadyTitle, shell.say(Word::ReadyBody).to_owned()),
-                Notice::Failed { message, hint } => (Word::FailedTitle, format!("{message}\n{hint}")),
+                Notice::Failed { on, message, hint } => {
+                    (if on { Word::StuckTitle } else { Word::FailedTitle }, format!("{message}\n{hint}"))
+                }
             };
             show(&app, shell.say(title), &body);
         }
     }
 }
 
-/// Shows a notification; where nothing can show one, that is no reason to fail.
-pub(crate) fn show(app: &AppHandle, title: &str, body: &str) {
+/// Shows a notification. The pages have none of their own, so that nothing is told twice. Where nothing can show one, that is no reason to fail.
+fn show(app: &AppHandle, title: &str, body: &str) {
     if let Err(error) = app.notification().builder().title(title).body(body).show() {
         tracing::warn!("no notification could be shown: {error}");
     }
@@ -108,7 +113,7 @@ mod tests {
         });
         let mut watcher = Watcher::default();
         assert_eq!(watcher.take(&machine(Phase::Starting, false)), None);
-        let told = Notice::Failed { message: "QEMU ended".into(), hint: "See the log.".into() };
+        let told = Notice::Failed { on: false, message: "QEMU ended".into(), hint: "See the log.".into() };
         assert_eq!(watcher.take(&failed), Some(told));
         assert_eq!(watcher.take(&failed), None);
         assert_eq!(watcher.take(&machine(Phase::Starting, false)), None);

@@ -45,6 +45,8 @@ pub(crate) struct Shell {
     pub(crate) machine: watch::Sender<Option<Machine>>,
     /// Quitting has begun.
     pub(crate) quitting: watch::Sender<bool>,
+    /// The person stays after all, while quitting is under way.
+    pub(crate) stay: Notify,
     /// Wakes the search for the supervisor.
     pub(crate) look_now: Notify,
     language: Mutex<Option<Language>>,
@@ -61,6 +63,7 @@ impl Shell {
             reach: watch::Sender::new(Reach::Looking),
             machine: watch::Sender::new(None),
             quitting: watch::Sender::new(false),
+            stay: Notify::new(),
             look_now: Notify::new(),
             language: Mutex::new(None),
             hidden: AtomicBool::new(hidden),

@@ -3,17 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use alcove_client::{Client, Endpoint};
-use alcove_types::{ApiError, event::Event};
+use alcove_machine::{Home, Layout, MachineError, liveness, lock::FileLock};
+use alcove_types::{ApiError, event::Event, settings::Settings};
 use tauri::{AppHandle, Emitter, Manager};
 use tokio::time::{Instant, timeout};
 
 use crate::{
+    autostart,
     shell::{Connection, Reach, Shell},
     tray, windows,
 };
 
+/// As whom we speak to the supervisor; it stands in the operation log.
+pub(crate) const AGENT: &str = concat!("alcove-desktop/", env!("CARGO_PKG_VERSION"));
 /// How long a supervisor may take from its start to its first answer.
-const START: Duration = Duration::from_secs(30);
+pub(crate) const START: Duration = Duration::from_secs(30);
 /// Between two looks for a supervisor that went away on purpose.
 const LOOK: Duration = Duration::from_secs(2);
 /// A supervisor that has crashed this often within [`SPELL`] is not started again by itself.
@@ -72,7 +76,7 @@ async fn reach(shell: &Shell, may_start: bool) -> Result<(Client, Connection), A
     } else {
         Client::connect(&shell.instance).await?
     };
-    let client = client.named(concat!("alcove-desktop/", env!("CARGO_PKG_VERSION")));
+    let client = client.named(AGENT);
     let connection = connection(shell)?;
     Ok((client, connection))
 }
@@ -90,6 +94,49 @@ fn connection(shell: &Shell) -> Result<Connection, ApiError> {
 /// Whether the supervisor ended without putting its address away, as one does that was killed.
 fn crashed(shell: &Shell) -> bool {
     Endpoint::read(&shell.instance).is_ok()
+}
+
+/// How a supervisor went that does not answer any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// It has put its address away.
+    InOrder,
+    /// It could not.
+    Crashed,
+    /// Its process has not ended.
+    NotYet,
+}
+
+/// Looks how the supervisor went.
+pub(crate) fn departure(shell: &Shell) -> Departure {
+    match Endpoint::read(&shell.instance) {
+        Err(_) => Departure::InOrder,
+        Ok(endpoint) if lives(endpoint.pid) => Departure::NotYet,
+        Ok(_) => Departure::Crashed,
+    }
+}
+
+/// Whether this process runs. One that has ended and was not waited for does not.
+#[cfg(target_os = "linux")]
+fn lives(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['Z', 'X'])))
+}
+
+/// Elsewhere it counts as ended.
+#[cfg(not(target_os = "linux"))]
+fn lives(_pid: u32) -> bool {
+    false
+}
+
+/// Whether the machine may be on although no supervisor answers: it runs by itself, or a supervisor that has not said a
+/// word yet is about to bring it up.
+pub(crate) fn may_be_on(shell: &Shell) -> bool {
+    let Ok(home) = Home::from_env() else { return false };
+    let layout = Layout::new(home, shell.instance.clone());
+    // What can't be looked at may be on.
+    liveness::holder(&layout.pidfile()).map_or(true, |holder| holder.is_some())
+        || matches!(FileLock::try_take(&layout.supervisor_lock()), Err(MachineError::Busy))
 }
 
 /// Waits until the supervisor's process has ended. The stream of its events would find out as well, but only after it
@@ -148,7 +195,7 @@ async fn listen(app: &AppHandle, shell: &Shell, client: &Client) -> ApiError {
                     machine.boot = Some(boot);
                 }
             }),
-            Ok(Event::Settings(view)) => speak(app, shell, view.settings.language),
+            Ok(Event::Settings(view)) => take(app, shell, &view.settings),
             Ok(Event::Task(_) | Event::Operation(_)) => {}
             // Events were missed, perhaps because another supervisor took over: its address may be a new one too.
             Ok(Event::Resync) => {
@@ -167,14 +214,16 @@ async fn listen(app: &AppHandle, shell: &Shell, client: &Client) -> ApiError {
 /// Reads the state anew.
 async fn read(app: &AppHandle, shell: &Shell, client: &Client) -> Result<(), ApiError> {
     shell.machine.send_replace(Some(client.machine().await?));
-    speak(app, shell, client.settings().await?.settings.language);
+    take(app, shell, &client.settings().await?.settings);
     Ok(())
 }
 
-fn speak(app: &AppHandle, shell: &Shell, language: Option<alcove_types::settings::Language>) {
-    if shell.set_language(language) {
+/// Does what the owner's settings ask of the shell.
+fn take(app: &AppHandle, shell: &Shell, settings: &Settings) {
+    if shell.set_language(settings.language) {
         tray::refresh(app);
     }
+    autostart::follow(app, settings.start_at_login);
 }
 
 /// Tells the pages when the supervisor answers at another address now.

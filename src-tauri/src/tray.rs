@@ -8,7 +8,7 @@ use tauri::{
     menu::{Menu, MenuBuilder, MenuEvent, MenuItemBuilder},
     tray::TrayIconBuilder,
 };
-use tauri_plugin_dialog::{DialogExt, MessageDialogKind};
+use tauri_plugin_dialog::{DialogExt, MessageDialogButtons, MessageDialogKind};
 
 use crate::{
     commands, quit,
@@ -116,10 +116,35 @@ fn on_menu(app: &AppHandle, event: MenuEvent) {
         }
         id => {
             if let Some(action) = Action::by_id(id) {
-                tauri::async_runtime::spawn(ask(app.clone(), action));
+                let app = app.clone();
+                tauri::async_runtime::spawn(async move {
+                    if action != Action::Stop || confirmed(&app).await {
+                        ask(app, action).await;
+                    }
+                });
             }
         }
     }
+}
+
+/// Whether the person means to shut the machine down: the pages ask the same.
+async fn confirmed(app: &AppHandle) -> bool {
+    let shell = app.state::<Arc<Shell>>();
+    let dialog = app
+        .dialog()
+        .message(shell.say(Word::ShutDownText))
+        .title(shell.say(Word::ShutDownAsk))
+        .kind(MessageDialogKind::Warning)
+        .buttons(MessageDialogButtons::OkCancelCustom(
+            shell.say(Word::Stop).to_owned(),
+            shell.say(Word::Cancel).to_owned(),
+        ));
+    let (decided, decision) = tokio::sync::oneshot::channel();
+    dialog.show(move |confirmed| {
+        // Who asked waits for as long as the application runs.
+        let _ = decided.send(confirmed);
+    });
+    decision.await.unwrap_or(false)
 }
 
 /// Asks the supervisor for an operation; a refusal is shown, for nobody else would see it.
@@ -135,7 +160,7 @@ async fn ask(app: AppHandle, action: Action) {
     }
 }
 
-fn say_error(app: &AppHandle, error: &alcove_types::ApiError) {
+pub(crate) fn say_error(app: &AppHandle, error: &alcove_types::ApiError) {
     let shell = app.state::<Arc<Shell>>();
     app.dialog()
         .message(format!("{}\n\n{}", error.message, error.hint))

@@ -23,15 +23,19 @@ const FIRST_PICTURE: Duration = Duration::from_secs(5);
 
 /// The origin that the web desktop's window may show; it moves when the supervisor's port does.
 #[derive(Default)]
-struct DesktopOrigin(Mutex<Option<Origin>>);
+struct DesktopOrigin {
+    shown: Mutex<Option<Origin>>,
+    /// Held while the window is opened, so that who asks at the same moment finds it.
+    opening: tokio::sync::Mutex<()>,
+}
 
 impl DesktopOrigin {
     fn set(&self, origin: Origin) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(origin);
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(origin);
     }
 
     fn holds(&self, url: &Url) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(&url.origin())
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).as_ref() == Some(&url.origin())
     }
 }
 
@@ -129,9 +133,12 @@ pub(crate) async fn open_desktop(app: &AppHandle) -> Result<(), ApiError> {
         )
     })?;
     let origin = Arc::clone(&app.state::<Arc<DesktopOrigin>>());
+    let _opening = origin.opening.lock().await;
     if let Some(window) = app.get_webview_window(DESKTOP) {
         let stays = window.url().is_ok_and(|shown| shown.origin() == url.origin());
-        if !stays {
+        if stays {
+            window.eval(sign_in_again(&url)).map_err(|e| no_window(&e))?;
+        } else {
             origin.set(url.origin());
             window.navigate(url).map_err(|e| no_window(&e))?;
         }
@@ -159,6 +166,17 @@ pub(crate) async fn open_desktop(app: &AppHandle) -> Result<(), ApiError> {
         .build()
         .map_err(|e| no_window(&e))?;
     Ok(())
+}
+
+/// Has the page follow the link when it is not signed in any more, or when there is no page. One that is signed in stays as
+/// it is: what is open in it would be lost.
+fn sign_in_again(url: &Url) -> String {
+    // JSON is JavaScript, so that no address can end the call.
+    format!(
+        "((link) => fetch('/', {{ method: 'HEAD', cache: 'no-store' }})\
+         .then((answer) => {{ if (answer.status === 401) location.replace(link); }}, () => location.replace(link)))({})",
+        serde_json::json!(url.as_str())
+    )
 }
 
 /// Signs an open web desktop in again where the supervisor answers now.

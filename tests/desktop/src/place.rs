@@ -8,7 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use alcove_machine::InstanceName;
+use alcove_client::Client;
+use alcove_machine::{Home, InstanceName, Layout};
 use anyhow::{Context, ensure};
 
 /// Folders and environment of one test; gone with it.
@@ -94,6 +95,35 @@ impl Place {
     #[must_use]
     pub fn asked(&self) -> Vec<String> {
         lines(&self.alcove_home().join("asked"))
+    }
+
+    /// The supervisor, to be asked without the window.
+    ///
+    /// # Errors
+    /// When its place can't be told.
+    pub fn supervisor(&self) -> anyhow::Result<Client> {
+        Ok(Client::at_socket(self.runtime(Layout::api_sock)?))
+    }
+
+    /// Holds the lock that QEMU holds while its machine is on, until it is dropped.
+    ///
+    /// # Errors
+    /// When the lock can't be taken.
+    pub fn machine_on(&self) -> anyhow::Result<fs::File> {
+        let path = self.runtime(Layout::pidfile)?;
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+        rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+            .with_context(|| format!("{} can't be locked", path.display()))?;
+        Ok(file)
+    }
+
+    /// A file of the runtime folder, which the programs find through an environment that is not ours.
+    fn runtime(&self, file: fn(&Layout) -> PathBuf) -> anyhow::Result<PathBuf> {
+        let home = Home::at(self.alcove_home()).map_err(|e| anyhow::anyhow!("{e}"))?;
+        let ours = file(&Layout::new(home, self.instance.clone()));
+        let names: Vec<_> = ours.iter().rev().take(2).collect();
+        let [name, folder] = names[..] else { anyhow::bail!("{} is too short", ours.display()) };
+        Ok(self.root.path().join("run/alcove").join(folder).join(name))
     }
 
     /// The environment in which the programs run. A supervisor and its client must agree on the runtime folder, so the

@@ -35,6 +35,30 @@ pub struct Screen {
     _server: Guarded,
 }
 
+/// Notifications that were asked for.
+#[derive(Debug)]
+pub struct Notices {
+    said: tempfile::NamedTempFile,
+    _listener: Guarded,
+}
+
+impl Notices {
+    /// Their titles: the third text of each request, after the application and its icon.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub fn titles(&self) -> anyhow::Result<Vec<String>> {
+        let said = std::fs::read_to_string(self.said.path())?;
+        let asked = said.split("member=Notify\n").skip(1);
+        let title = |request: &str| {
+            let text =
+                request.lines().filter_map(|line| line.strip_prefix("   string \"")?.strip_suffix('"')).nth(2)?;
+            Some(text.to_owned())
+        };
+        Ok(asked.filter_map(title).collect())
+    }
+}
+
 /// A window that the window manager shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
@@ -147,6 +171,39 @@ impl Screen {
     /// When the display does not answer.
     pub fn press(&self, window: &Shown, keys: &str) -> anyhow::Result<()> {
         self.tool("xdotool", &["windowactivate", "--sync", &window.id, "key", keys]).map(drop)
+    }
+
+    /// Writes over what a field of a window holds.
+    ///
+    /// # Errors
+    /// When the display does not answer.
+    pub fn type_into(&self, window: &Shown, text: &str) -> anyhow::Result<()> {
+        self.press(window, "ctrl+a")?;
+        self.tool("xdotool", &["type", "--delay", "20", text]).map(drop)
+    }
+
+    /// Listens for notifications on the session bus. Nobody shows them there: that they are asked for is enough.
+    ///
+    /// # Errors
+    /// When the bus can't be listened to.
+    pub async fn notices(&self) -> anyhow::Result<Notices> {
+        let said = tempfile::NamedTempFile::new()?;
+        let filter = "type='method_call',interface='org.freedesktop.Notifications',member='Notify'";
+        let listener = Command::new("dbus-monitor")
+            .args(["--address", &self.bus, filter])
+            .stdout(said.reopen()?)
+            .stderr(Stdio::null())
+            .spawn()
+            .map(Guarded)
+            .context("can't start dbus-monitor")?;
+        let notices = Notices { said, _listener: listener };
+        // It says something as soon as it is connected.
+        eventually("the bus is listened to", Duration::from_secs(20), || async {
+            ensure!(!std::fs::read_to_string(notices.said.path())?.is_empty(), "nothing was said");
+            Ok(())
+        })
+        .await?;
+        Ok(notices)
     }
 
     /// Puts a tray at the top right of the display; `None` where its program (`trayer`) is not installed.

@@ -188,6 +188,108 @@ async fn the_web_desktop_has_a_window_and_no_power() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn the_web_desktop_is_opened_once_and_signed_in_again() -> anyhow::Result<()> {
+    let (place, screen) = stage().await?;
+    let app = Application::start(&place, &screen, &[]).await?;
+    screen.window("Alcove", SOON).await?;
+    app.invoke("connection", json!({})).await?;
+    let main = app.page.windows().await?;
+    // As from the tray and from a page at the same moment.
+    let twice = "const done = arguments[0], open = () => window.__TAURI_INTERNALS__.invoke('open_desktop'); \
+                 Promise.all([open(), open()]).then(() => done(null), (bad) => done(bad));";
+    let refused = app.page.execute_async(twice, &[]).await?;
+    ensure!(refused.is_null(), "{refused}");
+    screen.window("Stand-in desktop", SOON).await?;
+    let desktop = eventually("the driver sees the second window", SOON, || async {
+        app.page.windows().await?.into_iter().find(|w| !main.contains(w)).context("one window")
+    })
+    .await?;
+    ensure!(app.page.windows().await?.len() == 2, "there is one of it");
+
+    // One that is signed in keeps what is open in it.
+    app.page.switch(&desktop).await?;
+    app.shows("The web desktop", SOON).await?;
+    app.page.execute("window.open_in_it = true", &[]).await?;
+    app.page.switch(&main[0]).await?;
+    app.invoke("open_desktop", json!({})).await?;
+    app.page.switch(&desktop).await?;
+    ensure!(app.page.execute("return window.open_in_it", &[]).await? == true);
+
+    let _: Value = place.supervisor()?.post("/api/v1/forget", &json!({})).await?;
+    app.page.execute("location.reload()", &[]).await?;
+    app.shows("You are not signed in", SOON).await?;
+    app.page.switch(&main[0]).await?;
+    app.invoke("open_desktop", json!({})).await?;
+    app.page.switch(&desktop).await?;
+    app.shows("The web desktop", SOON).await
+}
+
+#[tokio::test]
+async fn a_text_is_saved_where_the_person_wants_it() -> anyhow::Result<()> {
+    let (place, screen) = stage().await?;
+    let app = Application::start(&place, &screen, &[]).await?;
+    screen.window("Alcove", SOON).await?;
+    let save = "window.saved = undefined; window.__TAURI_INTERNALS__ \
+                .invoke('save_text', { name: 'a/log.txt', text: arguments[0] }) \
+                .then((kept) => (window.saved = kept), (bad) => (window.saved = bad.message));";
+    let saved = async |wanted: Value| {
+        eventually("the dialog is answered", SOON, || async {
+            let saved = app.page.execute("return window.saved ?? null", &[]).await?;
+            ensure!(saved == wanted, "{saved}");
+            Ok(())
+        })
+        .await
+    };
+    app.page.execute(save, &[json!("one\ntwo\n")]).await?;
+    let dialog = screen.window("Save as a file", SOON).await?;
+    let file = place.home().join("kept.log");
+    screen.type_into(&dialog, file.to_str().context("no text")?)?;
+    screen.press(&dialog, "Return")?;
+    saved(json!(true)).await?;
+    ensure!(std::fs::read_to_string(&file)? == "one\ntwo\n");
+
+    app.page.execute(save, &[json!("three")]).await?;
+    let dialog = screen.window("Save as a file", SOON).await?;
+    screen.press(&dialog, "Escape")?;
+    saved(json!(false)).await
+}
+
+#[tokio::test]
+async fn starting_at_login_follows_the_setting() -> anyhow::Result<()> {
+    let (place, screen) = stage().await?;
+    let app = Application::start(&place, &screen, &["--hidden"]).await?;
+    app.invoke("connection", json!({})).await?;
+    let entry = place.home().join(".config/autostart/alcove.desktop");
+    for wanted in [true, false] {
+        // As `alcove settings set start_at_login true` does.
+        let _: Value = place.supervisor()?.patch("/api/v1/settings", &json!({ "start_at_login": wanted })).await?;
+        eventually("the entry is as the setting says", SOON, || async {
+            ensure!(entry.exists() == wanted);
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_event_is_told_once() -> anyhow::Result<()> {
+    let (place, screen) = stage().await?;
+    let app = Application::start(&place, &screen, &["--hidden"]).await?;
+    app.shows("Running", SOON).await?;
+    let notices = screen.notices().await?;
+    let supervisor = place.supervisor()?;
+    let _: Value = supervisor.post("/api/v1/machine/fail", &json!({})).await?;
+    // Once the page knows it, who tells it has done so or never will.
+    app.shows("QEMU ended", SOON).await?;
+    eventually("the person is told", SOON, || async {
+        ensure!(notices.titles()? == ["The machine is stuck"], "{:?}", notices.titles()?);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn starting_at_login_is_off_until_asked_for() -> anyhow::Result<()> {
     let (place, screen) = stage().await?;
     let app = Application::start(&place, &screen, &[]).await?;
@@ -252,6 +354,26 @@ async fn the_tray_shows_the_state_and_acts_on_the_machine() -> anyhow::Result<()
             Ok(())
         })
         .await
+    })
+    .await?;
+
+    // Shutting down asks first, as the pages do.
+    let shut_down = "Shut the machine down?";
+    eventually("shutting down is asked about", SOON, || async {
+        screen.open_tray_menu(SOON).await?;
+        screen.keys(&["Down", "Down", "Down", "Down", "Return"])?;
+        screen.window(shut_down, Duration::from_secs(3)).await.map(drop)
+    })
+    .await?;
+    screen.press(&screen.window(shut_down, SOON).await?, "Escape")?;
+    screen.no_window(shut_down, SOON).await?;
+    ensure!(place.asked().iter().all(|a| !a.contains("stop")), "{:?}", place.asked());
+    screen.open_tray_menu(SOON).await?;
+    screen.keys(&["Down", "Down", "Down", "Down", "Return"])?;
+    screen.press(&screen.window(shut_down, SOON).await?, "alt+s")?;
+    eventually("the machine is asked to shut down", SOON, || async {
+        ensure!(place.asked().last().is_some_and(|a| a == "POST /api/v1/machine/stop {}"), "{:?}", place.asked());
+        Ok(())
     })
     .await
 }

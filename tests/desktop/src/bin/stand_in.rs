@@ -1,7 +1,9 @@
 //! A supervisor of few words, for tests of the shell: it answers like the real one and has no machine. It notes what it
 //! was asked in `asked`, under `ALCOVE_HOME`. A test stand-in, never shipped.
 //!
-//! `STAND_IN_PHASE` names the phase of its machine; with `STAND_IN_QUIT=refuse` it can't put the machine away.
+//! `STAND_IN_PHASE` names the phase of its machine. `STAND_IN_QUIT` says how it puts the machine away: not (`refuse`), in
+//! no time (by default), without an end (`slow`), or killed at it (`die`). With `STAND_IN_WAIT` it answers only once there is
+//! a file `go` under `ALCOVE_HOME`.
 
 use std::{
     convert::Infallible,
@@ -17,9 +19,10 @@ use alcove_machine::{Home, InstanceName, Layout};
 use alcove_types::{
     ApiError, Condition, ConditionStatus, ErrorCode,
     event::Event,
-    machine::{Capabilities, Desired, Machine, Phase},
+    machine::{Capabilities, Desired, Failure, Machine, Phase},
     session::{Ticket, VersionInfo},
     settings::{Settings, SettingsView},
+    task::{Task, TaskState},
 };
 use anyhow::Context;
 use axum::{
@@ -50,6 +53,11 @@ struct StandIn {
     instance: InstanceName,
     port: u16,
     machine: watch::Sender<Machine>,
+    settings: watch::Sender<Settings>,
+    /// Puts the machine away, where that takes long.
+    resting: watch::Sender<Option<Task>>,
+    /// The cookie of the browser that is signed in, and how many have been given.
+    session: Mutex<(Option<u32>, u32)>,
     asked: Mutex<fs::File>,
     over: Notify,
 }
@@ -65,6 +73,9 @@ async fn main() -> anyhow::Result<()> {
     let folder = std::env::var_os("ALCOVE_HOME").map(PathBuf::from).context("ALCOVE_HOME is not set")?;
     let asked = fs::OpenOptions::new().create(true).append(true).open(folder.join("asked"))?;
 
+    while std::env::var_os("STAND_IN_WAIT").is_some() && !folder.join("go").exists() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
     let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let port = tcp.local_addr()?.port();
     // One that was killed leaves its socket behind.
@@ -81,6 +92,9 @@ async fn main() -> anyhow::Result<()> {
         instance: args.instance.clone(),
         port,
         machine: watch::Sender::new(machine(&args.instance, phase())),
+        settings: watch::Sender::new(Settings::default()),
+        resting: watch::Sender::new(None),
+        session: Mutex::new((None, 0)),
         asked: Mutex::new(asked),
         over: Notify::new(),
     });
@@ -110,8 +124,10 @@ fn router(stand_in: Arc<StandIn>) -> Router {
         .route("/api/v1/version", get(version))
         .route("/api/v1/machine", get(|State(s): Shared| async move { Json(s.machine.borrow().clone()) }))
         .route("/api/v1/machine/{operation}", post(operate))
-        .route("/api/v1/settings", get(settings))
+        .route("/api/v1/settings", get(settings).patch(change))
         .route("/api/v1/tasks", get(|| async { Json(json!({ "tasks": [] })) }))
+        .route("/api/v1/tasks/{id}", get(|State(s): Shared| async move { Json(s.resting.borrow().clone()) }))
+        .route("/api/v1/forget", post(forget))
         .route("/api/v1/operations", get(|| async { Json(json!({ "operations": [], "next_before": null })) }))
         .route("/api/v1/machine/snapshots", get(|| async { Json(json!({ "snapshots": [] })) }))
         .route("/api/v1/events", get(events))
@@ -146,53 +162,122 @@ async fn version(State(s): Shared) -> Json<VersionInfo> {
     })
 }
 
-async fn settings() -> Json<SettingsView> {
-    let settings = Settings::default();
-    Json(SettingsView { settings: settings.clone(), defaults: settings, restart_needed: vec![], problem: None })
+fn view(settings: Settings) -> SettingsView {
+    SettingsView { settings, defaults: Settings::default(), restart_needed: vec![], problem: None }
+}
+
+async fn settings(State(s): Shared) -> Json<SettingsView> {
+    Json(view(s.settings.borrow().clone()))
+}
+
+async fn change(State(s): Shared, Json(patch): Json<serde_json::Value>) -> Json<SettingsView> {
+    let mut now = serde_json::to_value(s.settings.borrow().clone()).unwrap_or_default();
+    for (key, value) in patch.as_object().into_iter().flatten() {
+        now[key] = value.clone();
+    }
+    if let Ok(now) = serde_json::from_value(now) {
+        s.settings.send_replace(now);
+    }
+    settings(State(s)).await
 }
 
 async fn events(State(s): Shared) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
-    let changes = stream::unfold(s.machine.subscribe(), |mut machine| async move {
-        machine.changed().await.ok()?;
-        let event = Event::Machine(Box::new(machine.borrow_and_update().clone()));
-        let event = sse::Event::default().event("machine").json_data(&event).ok()?;
-        Some((Ok(event), machine))
+    let news = (s.machine.subscribe(), s.settings.subscribe());
+    let changes = stream::unfold(news, |(mut machine, mut settings)| async move {
+        let (name, event) = tokio::select! {
+            changed = machine.changed() => {
+                changed.ok()?;
+                ("machine", Event::Machine(Box::new(machine.borrow_and_update().clone())))
+            }
+            changed = settings.changed() => {
+                changed.ok()?;
+                ("settings", Event::Settings(view(settings.borrow_and_update().clone())))
+            }
+        };
+        let event = sse::Event::default().event(name).json_data(&event).ok()?;
+        Some((Ok(event), (machine, settings)))
     });
     Sse::new(stream::once(async { Ok(sse::Event::default().comment("hello")) }).chain(changes))
 }
 
+/// A link that signs in. The browsers that were signed in before still are.
 async fn ticket(State(s): Shared) -> Json<Ticket> {
+    let mut session = s.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    session.1 += 1;
     Json(Ticket {
-        url: format!("http://desktop.localhost:{}/.alcove/ticket/once", s.port),
+        url: format!("http://desktop.localhost:{}/.alcove/ticket/{}", s.port, session.1),
         expires_at: "2030-01-01T00:00:00Z".into(),
     })
+}
+
+/// Nobody is signed in any more.
+async fn forget(State(s): Shared) -> StatusCode {
+    s.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner).0 = None;
+    StatusCode::NO_CONTENT
 }
 
 async fn operate(State(s): Shared, uri: axum::http::Uri) -> StatusCode {
     let phase = match uri.path().rsplit('/').next() {
         Some("suspend") => Phase::Suspended,
         Some("stop") => Phase::Stopped,
+        Some("fail") => Phase::Failed,
         _ => Phase::Running,
     };
+    // Whatever else is asked for takes the place of what is under way.
+    s.resting.send_modify(|task| {
+        if let Some(task) = task {
+            task.state = TaskState::Cancelled;
+        }
+    });
     s.machine.send_replace(machine(&s.instance, phase));
     StatusCode::NO_CONTENT
 }
 
 async fn quit(State(s): Shared, _body: Bytes) -> Response {
-    if std::env::var("STAND_IN_QUIT").as_deref() == Ok("refuse") {
-        let error = ApiError::new(ErrorCode::DiskFull, "There is no space to save the machine", "Free some space.");
-        return (StatusCode::INSUFFICIENT_STORAGE, Json(error)).into_response();
+    match std::env::var("STAND_IN_QUIT").as_deref() {
+        Ok("refuse") => {
+            let error = ApiError::new(ErrorCode::DiskFull, "There is no space to save the machine", "Free some space.");
+            return (StatusCode::INSUFFICIENT_STORAGE, Json(error)).into_response();
+        }
+        Ok("slow") => {
+            let task = Task {
+                id: "t-rest".into(),
+                kind: "machine.suspend".into(),
+                state: TaskState::Running,
+                message: "Writing memory".into(),
+                progress: Some(0.25),
+                transfer: None,
+                cancellable: false,
+                created: "2026-01-01T00:00:00Z".into(),
+                ended: None,
+                error: None,
+            };
+            s.resting.send_replace(Some(task.clone()));
+            return (StatusCode::ACCEPTED, Json(task)).into_response();
+        }
+        // As one that is killed: nothing is put in order.
+        Ok("die") => std::process::abort(),
+        _ => {}
     }
     s.machine.send_replace(machine(&s.instance, Phase::Suspended));
     s.over.notify_one();
     Json(json!({ "ended": true })).into_response()
 }
 
-/// The web desktop's page, and nothing else.
-async fn page(headers: HeaderMap) -> Response {
-    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
-    if host.starts_with("desktop.localhost:") {
-        return Html("<!doctype html><title>Stand-in desktop</title><h1>The web desktop</h1>").into_response();
+/// The web desktop's page for who is signed in, and nothing else.
+async fn page(State(s): Shared, uri: axum::http::Uri, headers: HeaderMap) -> Response {
+    let text = |name| headers.get(name).and_then(|h| h.to_str().ok()).unwrap_or_default();
+    if text(header::HOST).starts_with("desktop.localhost:") {
+        let mut session = s.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(ticket) = uri.path().strip_prefix("/.alcove/ticket/") {
+            session.0 = ticket.parse().ok();
+            let to_the_page = [(header::SET_COOKIE, format!("session={ticket}")), (header::LOCATION, "/".to_owned())];
+            return (StatusCode::SEE_OTHER, to_the_page).into_response();
+        }
+        if session.0.is_some_and(|signed_in| text(header::COOKIE) == format!("session={signed_in}")) {
+            return Html("<!doctype html><title>Stand-in desktop</title><h1>The web desktop</h1>").into_response();
+        }
+        return (StatusCode::UNAUTHORIZED, Html("<!doctype html><h1>You are not signed in</h1>")).into_response();
     }
     let error = ApiError::new(ErrorCode::NotFound, "The stand-in has no such thing", "");
     (StatusCode::NOT_FOUND, Json(error)).into_response()
@@ -232,11 +317,16 @@ fn machine(instance: &InstanceName, phase: Phase) -> Machine {
             hint: String::new(),
             since: "2026-01-01T00:00:00Z".into(),
         }],
-        failure: None,
+        failure: (phase == Phase::Failed).then(|| Failure {
+            error: ApiError::new(ErrorCode::HypervisorFailed, "QEMU ended", "See its log."),
+            last_words: vec![],
+            at: "2026-01-01T00:00:00Z".into(),
+        }),
         boot: None,
         guest: None,
         image: None,
-        host_memory_bytes: None,
+        // One that was given up on is still on here.
+        host_memory_bytes: (phase == Phase::Failed).then_some(1 << 30),
         host_cpu_share: None,
         disk_file: None,
         state_bytes: None,

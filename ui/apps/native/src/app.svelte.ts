@@ -97,8 +97,7 @@ class App {
 
   /** Copies where we are, so that the page can be opened again or sent to oneself. */
   async copyAddress(): Promise<void> {
-    const base = this.live.client.url('') || location.origin;
-    await navigator.clipboard.writeText(`${base}/${location.hash}`);
+    await navigator.clipboard.writeText(this.platform.address(this.live.client.url(''), location.hash));
     toast({ tone: 'good', title: t('common.address_copied') });
   }
 

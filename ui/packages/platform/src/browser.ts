@@ -1,3 +1,4 @@
+import { download } from './keep';
 import type { Platform } from './types';
 
 const nothing = () => () => undefined;
@@ -10,7 +11,6 @@ export function browserPlatform(): Platform {
       autostart: false,
       quit: false,
       startSupervisor: false,
-      nativeNotifications: false,
       chooseFolder: false,
     },
     connection: () => Promise.resolve({ base: '' }),
@@ -32,7 +32,8 @@ export function browserPlatform(): Platform {
         throw error;
       }
     },
-    notify: () => Promise.resolve(),
+    address: (base, hash) => `${base || location.origin}/${hash}`,
+    saveText: (name, text) => Promise.resolve(download(name, text)),
     autostart: () => Promise.resolve(false),
     setAutostart: () => Promise.resolve(),
     quit: () => Promise.resolve(),

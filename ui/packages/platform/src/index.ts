@@ -1,7 +1,7 @@
 import { browserPlatform } from './browser';
 import type { Platform } from './types';
 
-export { recall, remember, saveText } from './keep';
+export { recall, remember } from './keep';
 export type { Capability, Connection, Platform } from './types';
 
 /** True where the page runs in Alcove's own window. */

@@ -21,13 +21,17 @@ export function remember(key: string, value: unknown): void {
   }
 }
 
-/** Offers a text as a file; browser and window put it where downloads go. */
-export function saveText(name: string, text: string): void {
+/** A name that every system takes for a file. */
+export const fileName = (name: string): string => name.replace(/[^\w.-]+/g, '-');
+
+/** Offers a text as a file; the browser puts it where downloads go. */
+export function download(name: string, text: string): boolean {
   const url = URL.createObjectURL(new Blob([text, '\n'], { type: 'text/plain;charset=utf-8' }));
   const link = document.createElement('a');
   link.href = url;
-  link.download = name.replace(/[^\w.-]+/g, '-');
+  link.download = fileName(name);
   link.click();
   // The download has begun before the next task.
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
+  return true;
 }

@@ -1,5 +1,6 @@
 import { invoke } from '@tauri-apps/api/core';
 import { listen } from '@tauri-apps/api/event';
+import { fileName } from './keep';
 import type { Connection, Platform } from './types';
 
 /** Listens to an event of the shell until the returned function is called, also if that is at once. */
@@ -26,7 +27,6 @@ export function tauriPlatform(): Platform {
       autostart: true,
       quit: true,
       startSupervisor: true,
-      nativeNotifications: true,
       chooseFolder: true,
     },
     connection: () => invoke<Connection>('connection'),
@@ -34,7 +34,9 @@ export function tauriPlatform(): Platform {
     onNavigate: (listener) => follow<{ path: string }>('navigate', ({ path }) => listener(path)),
     openExternal: (url) => invoke('open_external', { url }),
     openDesktop: () => invoke('open_desktop'),
-    notify: (title, body) => invoke('notify', { title, body }),
+    // A browser can't open our window's pages without being signed in; the system hands these links to the window.
+    address: (_base, hash) => `alcove://open${hash.replace(/^#/, '') || '/'}`,
+    saveText: (name, text) => invoke<boolean>('save_text', { name: fileName(name), text: `${text}\n` }),
     autostart: () => invoke<boolean>('autostart_get'),
     setAutostart: (enabled) => invoke('autostart_set', { enabled }),
     quit: () => invoke('quit'),

@@ -9,7 +9,7 @@ export interface Connection {
 }
 
 /** What the platform can do beyond what every browser can. */
-export type Capability = 'autostart' | 'quit' | 'startSupervisor' | 'nativeNotifications' | 'chooseFolder';
+export type Capability = 'autostart' | 'quit' | 'startSupervisor' | 'chooseFolder';
 
 /** What the pages need from what they run on. */
 export interface Platform {
@@ -27,8 +27,10 @@ export interface Platform {
   openExternal(url: string): Promise<void>;
   /** Opens the web desktop; `ticket` makes a link that signs in once, for where the platform needs one. */
   openDesktop(ticket: () => Promise<string>): Promise<void>;
-  /** Shows a notification of the system, when the person allows it. */
-  notify(title: string, body: string): Promise<void>;
+  /** The address under which the page at this place can be opened again; `base` is where the supervisor answers. */
+  address(base: string, hash: string): string;
+  /** Keeps a text as a file where the person wants it; false when they don't after all. */
+  saveText(name: string, text: string): Promise<boolean>;
   /** Whether Alcove starts at login. */
   autostart(): Promise<boolean>;
   /** Makes Alcove start at login, or not. */
