@@ -17,6 +17,8 @@ pub struct Config {
     pub image_source: PathBuf,
     /// A boot that takes longer is called failed.
     pub boot_deadline: Duration,
+    /// The machine is left as it is at the start, whatever the settings say.
+    pub keep: bool,
 }
 
 impl Config {

@@ -57,7 +57,7 @@ impl Supervisor {
         let mut wanted = Wanted::load(&wanted_path);
         if wanted.at_work {
             tracing::warn!("the last supervisor did not end in order; going on towards what was wanted");
-        } else if settings.get().start == StartPolicy::Running {
+        } else if settings.get().start == StartPolicy::Running && !shared.config.keep {
             wanted.desired = Desired::Running;
             wanted.generation += 1;
         }

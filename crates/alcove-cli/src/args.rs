@@ -5,6 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use alcove_machine::InstanceName;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use tokio::time::Instant;
+
 use crate::words::parse_size;
 
 /// Alcove: a personal cloud on your own computer.
@@ -46,6 +48,23 @@ pub(crate) struct Waiting {
     /// Give up waiting after so many seconds; it goes on by itself
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
     pub(crate) timeout: Duration,
+    /// When the command began: all that it waits for has one deadline together
+    #[arg(skip = Instant::now())]
+    pub(crate) began: Instant,
+}
+
+impl Waiting {
+    /// When waiting is given up.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.began + self.timeout
+    }
+}
+
+#[derive(Debug, Args, Clone, Copy)]
+pub(crate) struct Sure {
+    /// Do it without asking
+    #[arg(long, short)]
+    pub(crate) yes: bool,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -90,6 +109,8 @@ pub(crate) enum Command {
     },
     /// End the machine at once, as if its power were cut
     Kill {
+        #[command(flatten)]
+        sure: Sure,
         #[command(flatten)]
         waiting: Waiting,
     },
@@ -304,10 +325,12 @@ pub(crate) enum SnapshotCommand {
         #[command(flatten)]
         waiting: Waiting,
     },
-    /// Put the machine back to a copy
+    /// Put the machine back to a copy; what came since is lost
     Restore {
         /// Its name
         name: String,
+        #[command(flatten)]
+        sure: Sure,
         #[command(flatten)]
         waiting: Waiting,
     },
@@ -315,6 +338,8 @@ pub(crate) enum SnapshotCommand {
     Delete {
         /// Its name
         name: String,
+        #[command(flatten)]
+        sure: Sure,
         #[command(flatten)]
         waiting: Waiting,
     },
@@ -342,5 +367,7 @@ pub(crate) enum ImageCommand {
     Remove {
         /// Its version
         version: String,
+        #[command(flatten)]
+        sure: Sure,
     },
 }

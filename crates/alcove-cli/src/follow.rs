@@ -1,6 +1,6 @@
 //! Following what was begun until it is done.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use alcove_client::{Client, EventStream, Outcome};
 use alcove_types::{
@@ -11,7 +11,7 @@ use alcove_types::{
     task::{Task, TaskState},
 };
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::{
     args::Waiting,
@@ -52,65 +52,85 @@ impl<'a> Follower<'a> {
     }
 
     /// Waits for the goal. Ctrl-C and the deadline end the waiting, not the work.
-    pub(crate) async fn wait(mut self, task: Task, goal: Goal, waiting: Waiting) -> Result<Task, Failure> {
+    pub(crate) async fn wait(self, task: Task, goal: Goal, waiting: Waiting) -> Result<Task, Failure> {
         let mut interrupted = signal(SignalKind::interrupt())
             .map_err(|e| exit::internal(format!("signals can't be listened for ({e})")))?;
-        let mut progress = Progress::new(self.output, self.machine.boot.as_ref());
+        let Self { client, output, mut events, machine } = self;
+        let mut progress = Progress::new(output, machine.boot.as_ref());
         let id = task.id.clone();
-        let deadline = Instant::now() + waiting.timeout;
         let mut drawing = interval(DRAW);
         drawing.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut drawings = 0;
-        let mut task = task;
         // The machine as it was before is no answer to what was begun.
-        self.machine = self.client.machine().await?;
+        let mut now = State { task, machine: client.machine().await? };
         loop {
-            progress.task(&words::task(&task));
-            if let Some(result) = judge(&task, &self.machine, goal) {
-                drop(progress);
-                return result.map(|()| task).map_err(Failure::from);
-            }
-            tokio::select! {
-                event = self.events.next() => match event? {
-                    Event::Task(news) if news.id == id => task = news,
-                    Event::Machine(news) => {
-                        if let Some(boot) = &news.boot {
-                            progress.boot(boot);
-                        }
-                        self.machine = *news;
-                    }
-                    Event::Boot(boot) => {
-                        progress.boot(&boot);
-                        self.machine.boot = Some(boot);
-                    }
-                    Event::Resync => {
-                        task = self.client.task(&id).await?;
-                        self.machine = self.client.machine().await?;
-                    }
-                    Event::Task(_) | Event::Settings(_) | Event::Operation(_) => {}
-                },
-                _ = drawing.tick() => {
-                    progress.draw();
-                    drawings += 1;
-                    if drawings % READ == 0 {
-                        task = self.client.task(&id).await?;
-                        self.machine = self.client.machine().await?;
-                        if let Some(boot) = &self.machine.boot {
-                            progress.boot(boot);
-                        }
-                    }
-                },
-                _ = interrupted.recv() => {
+            // Waited for as a whole: a stream that breaks is tried again for a while, which nothing here may begin anew.
+            let mut next = pin!(events.next());
+            let event = loop {
+                progress.task(&words::task(&now.task));
+                if let Some(result) = judge(&now.task, &now.machine, goal) {
                     drop(progress);
-                    self.output.err_line(&format!("Detached. It goes on; `alcove task wait {id}` follows it."));
-                    return Err(Failure::Code(exit::DETACHED));
+                    return result.map(|()| now.task).map_err(Failure::from);
                 }
-                () = sleep_until(deadline) => {
-                    drop(progress);
-                    return Err(late(&task, &self.machine, goal, waiting).into());
+                tokio::select! {
+                    event = &mut next => break event?,
+                    _ = drawing.tick() => {
+                        progress.draw();
+                        drawings += 1;
+                        if drawings % READ == 0 {
+                            now.read(client).await?;
+                            if let Some(boot) = &now.machine.boot {
+                                progress.boot(boot);
+                            }
+                        }
+                    },
+                    _ = interrupted.recv() => {
+                        drop(progress);
+                        output.err_line(&format!("Detached. It goes on; `alcove task wait {id}` follows it."));
+                        return Err(Failure::Code(exit::DETACHED));
+                    }
+                    () = sleep_until(waiting.deadline()) => {
+                        drop(progress);
+                        return Err(late(&now.task, &now.machine, goal, waiting).into());
+                    }
                 }
+            };
+            match event {
+                Event::Task(news) if news.id == id => now.task = news,
+                Event::Machine(news) => {
+                    if let Some(boot) = &news.boot {
+                        progress.boot(boot);
+                    }
+                    now.machine = *news;
+                }
+                Event::Boot(boot) => {
+                    progress.boot(&boot);
+                    now.machine.boot = Some(boot);
+                }
+                Event::Resync => now.read(client).await?,
+                Event::Task(_) | Event::Settings(_) | Event::Operation(_) => {}
             }
         }
+    }
+}
+
+/// What is waited for, as last told.
+struct State {
+    task: Task,
+    machine: Machine,
+}
+
+impl State {
+    /// Reads it anew. A supervisor that is just being started anew is no reason to give up: the stream of events, which
+    /// waits for it for a while, decides that.
+    async fn read(&mut self, client: &Client) -> Result<(), ApiError> {
+        let read = async { Ok(Self { task: client.task(&self.task.id).await?, machine: client.machine().await? }) };
+        match read.await {
+            Ok(now) => *self = now,
+            Err(ApiError { code: ErrorCode::SupervisorUnreachable, .. }) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 }
 

@@ -88,6 +88,22 @@ impl Client {
     /// # Errors
     /// When it can't be found or started, or does not answer before the deadline: with its last words.
     pub async fn connect_or_start(instance: &InstanceName, deadline: Duration) -> Result<Self, ApiError> {
+        Self::connect_or_start_with(instance, deadline, &[]).await
+    }
+
+    /// The same; a supervisor that is started leaves the machine as it is, whatever the settings say of its start.
+    ///
+    /// # Errors
+    /// As [`Client::connect_or_start`].
+    pub async fn connect_or_start_at_rest(instance: &InstanceName, deadline: Duration) -> Result<Self, ApiError> {
+        Self::connect_or_start_with(instance, deadline, &["--keep"]).await
+    }
+
+    async fn connect_or_start_with(
+        instance: &InstanceName,
+        deadline: Duration,
+        arguments: &[&str],
+    ) -> Result<Self, ApiError> {
         match Self::connect(instance).await {
             Err(e) if e.code == ErrorCode::SupervisorUnreachable => {}
             other => return other,
@@ -96,7 +112,7 @@ impl Client {
         let layout = layout(instance)?;
         layout.create().map_err(|e| e.api())?;
         let words = layout.runtime().join("alcoved.stderr");
-        let mut child = spawn(instance, &words)?;
+        let mut child = spawn(instance, arguments, &words)?;
         let mut gone: Option<(Instant, String)> = None;
         loop {
             match Self::connect(instance).await {
@@ -122,7 +138,7 @@ impl Client {
 }
 
 /// Starts the supervisor in a session of its own, so that neither a closed terminal nor Ctrl-C ends it.
-fn spawn(instance: &InstanceName, words: &Path) -> Result<Child, ApiError> {
+fn spawn(instance: &InstanceName, arguments: &[&str], words: &Path) -> Result<Child, ApiError> {
     let executable = find_executable("alcoved").ok_or_else(|| {
         ApiError::new(
             ErrorCode::SupervisorUnreachable,
@@ -139,7 +155,7 @@ fn spawn(instance: &InstanceName, words: &Path) -> Result<Child, ApiError> {
     };
     let said = private_file(words).map_err(failed)?;
     let mut command = Command::new(&executable);
-    command.args(["--instance", instance.as_str()]).current_dir("/");
+    command.args(["--instance", instance.as_str()]).args(arguments).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
     // SAFETY: between fork and exec only setsid is called, which is a bare system call.
     unsafe {

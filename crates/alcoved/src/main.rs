@@ -48,6 +48,9 @@ struct Arguments {
     /// Where the package says that its guest image is brought from.
     #[arg(long, env = "ALCOVE_IMAGE_SOURCE", default_value = "/usr/share/alcove/image-source.json", hide = true)]
     image_source: PathBuf,
+    /// Leave the machine as it is, whatever the settings say of the start.
+    #[arg(long)]
+    keep: bool,
     /// Seconds after which a boot is called failed.
     #[arg(long, env = "ALCOVE_BOOT_DEADLINE", default_value_t = 900, hide = true)]
     boot_deadline: u64,
@@ -108,6 +111,7 @@ async fn run(arguments: Arguments) -> Result<(), ApiError> {
         image_folders,
         image_source: arguments.image_source,
         boot_deadline: Duration::from_secs(arguments.boot_deadline),
+        keep: arguments.keep,
     };
     let provider = Arc::new(QemuProvider::new(layout.clone(), QemuOptions::default()));
     let supervisor = Supervisor::begin(config, layout.clone(), provider)?;

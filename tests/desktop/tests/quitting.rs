@@ -95,7 +95,7 @@ async fn a_supervisor_that_crashed_is_started_to_put_the_machine_away() -> anyho
 
     app.invoke("quit", json!({})).await?;
     let question = screen.window(STILL_ON, SOON).await?;
-    screen.press(&question, "alt+t")?;
+    screen.press(&question, "Return")?;
     app.ended(SOON).await?;
     ensure!(place.asked() == [QUIT], "{:?}", place.asked());
     drop(machine);

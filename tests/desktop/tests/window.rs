@@ -370,7 +370,7 @@ async fn the_tray_shows_the_state_and_acts_on_the_machine() -> anyhow::Result<()
     ensure!(place.asked().iter().all(|a| !a.contains("stop")), "{:?}", place.asked());
     screen.open_tray_menu(SOON).await?;
     screen.keys(&["Down", "Down", "Down", "Down", "Return"])?;
-    screen.press(&screen.window(shut_down, SOON).await?, "alt+s")?;
+    screen.press(&screen.window(shut_down, SOON).await?, "Return")?;
     eventually("the machine is asked to shut down", SOON, || async {
         ensure!(place.asked().last().is_some_and(|a| a == "POST /api/v1/machine/stop {}"), "{:?}", place.asked());
         Ok(())

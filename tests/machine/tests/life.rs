@@ -173,7 +173,7 @@ fn a_damaged_state_is_given_up_with_a_reason() -> Result<()> {
         Ok(log["operations"].as_array().is_some_and(|l| l.iter().any(|o| o["what"] == "machine.discard_state")))
     })?;
     world.until("it boots from its disk", PATIENCE, |w| Ok(w.qemu().is_some()))?;
-    world.ok(&["kill"])?;
+    world.ok(&["kill", "--yes"])?;
     world.phase(Phase::Stopped, PATIENCE)
 }
 
@@ -194,7 +194,7 @@ fn a_guest_that_never_gets_ready_is_called_failed_and_shows_a_way_on() -> Result
         // Not the line with which each boot begins.
         Ok(log.lines().any(|l| !l.trim().is_empty() && !l.starts_with("--- boot ")))
     })?;
-    world.ok(&["kill"])?;
+    world.ok(&["kill", "--yes"])?;
     world.phase(Phase::Stopped, PATIENCE)
 }
 

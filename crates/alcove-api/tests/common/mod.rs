@@ -62,6 +62,7 @@ impl World {
 
     pub(crate) fn supervisor(&self) -> Supervisor {
         let config = Config {
+            keep: false,
             instance: "test".into(),
             image_folders: Vec::new(),
             image_source: self.layout.home().data().join("none.json"),

@@ -56,7 +56,8 @@ pub(crate) fn help(context: &Context<'_>, topic: &[String]) -> Result<(), Failur
             )
         })?;
     }
-    context.output.raw(command.render_long_help().to_string().as_bytes());
+    let text = command.render_long_help().to_string();
+    context.output.data(&json!({ "topic": topic, "help": text }), || text.clone());
     Ok(())
 }
 
@@ -64,7 +65,8 @@ pub(crate) fn help(context: &Context<'_>, topic: &[String]) -> Result<(), Failur
 pub(crate) fn completions(context: &Context<'_>, shell: clap_complete::Shell) -> Result<(), Failure> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "alcove", &mut text);
-    context.output.raw(&text);
+    let text = String::from_utf8_lossy(&text);
+    context.output.data(&json!({ "completions": text }), || text.to_string());
     Ok(())
 }
 

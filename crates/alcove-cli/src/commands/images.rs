@@ -9,6 +9,7 @@ use alcove_types::{
 use super::Context;
 use crate::{
     args::{ImageCommand, Waiting},
+    consent,
     exit::{Failure, internal},
     follow::{Follower, Goal, finish},
     output::table,
@@ -18,7 +19,10 @@ use crate::{
 const PATH: &str = "/api/v1/images";
 
 pub(crate) async fn run(context: &Context<'_>, command: Option<&ImageCommand>) -> Result<(), Failure> {
-    let client = context.connect_or_start().await?;
+    if let Some(ImageCommand::Remove { version, sure }) = command {
+        consent::ask(context.output, *sure, &format!("This deletes the image {}.", plain(version)))?;
+    }
+    let client = context.connect_at_rest().await?;
     match command {
         None | Some(ImageCommand::List) => {
             let list: ImageList = client.get(PATH).await?;
@@ -34,7 +38,7 @@ pub(crate) async fn run(context: &Context<'_>, command: Option<&ImageCommand>) -
                 context.output.note("The image is here. `alcove image` lists it.");
             }
         }
-        Some(ImageCommand::Remove { version }) => {
+        Some(ImageCommand::Remove { version, .. }) => {
             let list: ImageList = client.delete(&format!("{PATH}/{}", encode_component(version))).await?;
             context.output.data(&list, String::new);
             context.output.note(&format!("{version} is deleted."));

@@ -46,6 +46,11 @@ impl Context<'_> {
         Ok(named(Client::connect_or_start(&self.arguments.common.instance, START).await?))
     }
 
+    /// The supervisor, for what needs no machine that is on: one that is started for it leaves the machine as it is.
+    pub(crate) async fn connect_at_rest(&self) -> Result<Client, ApiError> {
+        Ok(named(Client::connect_or_start_at_rest(&self.arguments.common.instance, START).await?))
+    }
+
     /// The supervisor; started only when a machine runs without one, as after its crash.
     pub(crate) async fn connect_or_adopt(&self) -> Result<Client, ApiError> {
         match self.connect().await {
@@ -76,7 +81,7 @@ pub(crate) async fn run(arguments: &Arguments, output: &Output) -> Result<(), Fa
         Command::Start { rescue, waiting } => power::start(context, *rescue, *waiting).await,
         Command::Stop { waiting } => power::down(context, "stop", *waiting).await,
         Command::Suspend { waiting } => power::down(context, "suspend", *waiting).await,
-        Command::Kill { waiting } => power::down(context, "kill", *waiting).await,
+        Command::Kill { sure, waiting } => power::kill(context, *sure, *waiting).await,
         Command::Resume { waiting } => power::up(context, "resume", *waiting).await,
         Command::Restart { waiting } => power::up(context, "restart", *waiting).await,
         Command::Reset { confirm, waiting } => power::reset(context, confirm.as_deref(), *waiting).await,

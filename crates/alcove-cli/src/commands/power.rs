@@ -1,6 +1,6 @@
 //! Start, stop, suspend, resume, restart, kill, reset, quit.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 
 use alcove_client::{Client, Outcome};
 use alcove_types::{
@@ -13,7 +13,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{Context, setup};
 use crate::{
-    args::Waiting,
+    args::{Sure, Waiting},
+    consent,
     exit::{Failure, usage},
     follow::{Follower, Goal, finish},
 };
@@ -29,6 +30,14 @@ pub(crate) async fn start(context: &Context<'_>, rescue: bool, waiting: Waiting)
             Err(Failure::Api(error)) if error.code == ErrorCode::Conflict => {}
             Err(other) => return Err(other),
             Ok(_) => {}
+        }
+        if Instant::now() >= waiting.deadline() {
+            return Err(ApiError::new(
+                ErrorCode::Timeout,
+                "the machine is made, and no time is left to start it",
+                "Run `alcove start` again: it goes on from here.",
+            )
+            .into());
         }
     }
     let follower = Follower::open(&client, context.output).await?;
@@ -99,7 +108,7 @@ pub(crate) async fn reset(context: &Context<'_>, confirm: Option<&str>, waiting:
         ));
     }
     let began = Instant::now();
-    let client = context.connect_or_start().await?;
+    let client = context.connect_at_rest().await?;
     let follower = Follower::open(&client, context.output).await?;
     let outcome = client.begin("/api/v1/machine/reset", &ResetRequest { confirm: typed }).await?;
     let task = finish(follower, outcome, Goal::Task, waiting).await?;
@@ -113,15 +122,15 @@ fn ask(instance: &str) -> Result<String, Failure> {
             format!("Run `alcove reset --confirm {instance}`."),
         ));
     }
-    let mut err = std::io::stderr().lock();
     let question = "This deletes the machine and everything in it: files, apps, snapshots. It can't be undone.\n";
-    let _ = write!(err, "{question}Type the instance's name ({instance}) to go on: ").and_then(|()| err.flush());
-    let mut line = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .map_err(|e| crate::exit::internal(format!("your answer can't be read ({e})")))?;
-    Ok(line.trim().to_owned())
+    consent::line(&format!("{question}Type the instance's name ({instance}) to go on: "))
+}
+
+/// `alcove kill`.
+pub(crate) async fn kill(context: &Context<'_>, sure: Sure, waiting: Waiting) -> Result<(), Failure> {
+    let loss = "This ends the machine as if its power were cut: what its programs have not written to disk is lost.";
+    consent::ask(context.output, sure, loss)?;
+    down(context, "kill", waiting).await
 }
 
 /// `alcove quit`.

@@ -14,7 +14,7 @@ use crate::{
 const PATH: &str = "/api/v1/settings";
 
 pub(crate) async fn run(context: &Context<'_>, command: Option<&SettingsCommand>) -> Result<(), Failure> {
-    let client = context.connect().await?;
+    let client = context.connect_at_rest().await?;
     let view = client.settings().await?;
     let now = serde_json::to_value(&view.settings).unwrap_or_default();
     match command {
@@ -26,13 +26,24 @@ pub(crate) async fn run(context: &Context<'_>, command: Option<&SettingsCommand>
         Some(SettingsCommand::Set { key, value }) => {
             let parsed = parse(key, value, at(&now, key))?;
             change(context, &client, &patch(key, parsed)).await?;
+            told_by_the_window(context, key);
         }
         Some(SettingsCommand::Unset { key }) => {
             at(&now, key).ok_or_else(|| unknown(key, &now))?;
             change(context, &client, &patch(key, Value::Null)).await?;
+            told_by_the_window(context, key);
         }
     }
     Ok(())
+}
+
+/// The window puts itself among what the system starts, as this setting says.
+fn told_by_the_window(context: &Context<'_>, key: &str) {
+    if key == "start_at_login" {
+        context.output.note(
+            "start_at_login: takes effect at once where Alcove's window or tray is open, else when it is opened next.",
+        );
+    }
 }
 
 async fn change(context: &Context<'_>, client: &alcove_client::Client, patch: &Value) -> Result<(), Failure> {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::Context;
 use crate::{
     args::{SnapshotCommand, Waiting},
+    consent,
     exit::{Failure, internal},
     follow::{Follower, Goal, finish},
     output::table,
@@ -16,7 +17,20 @@ use crate::{
 const PATH: &str = "/api/v1/machine/snapshots";
 
 pub(crate) async fn run(context: &Context<'_>, command: Option<&SnapshotCommand>) -> Result<(), Failure> {
-    let client = context.connect().await?;
+    match command {
+        Some(SnapshotCommand::Restore { name, sure, .. }) => {
+            let loss = format!(
+                "This puts the machine back to {}: what came since is lost, its saved memory too.",
+                plain(name)
+            );
+            consent::ask(context.output, *sure, &loss)?;
+        }
+        Some(SnapshotCommand::Delete { name, sure, .. }) => {
+            consent::ask(context.output, *sure, &format!("This deletes the copy {}.", plain(name)))?;
+        }
+        _ => {}
+    }
+    let client = context.connect_at_rest().await?;
     let (outcome, follower, waiting, text) = match command {
         None | Some(SnapshotCommand::List) => {
             let answer: Value = client.get(PATH).await?;
@@ -29,12 +43,12 @@ pub(crate) async fn run(context: &Context<'_>, command: Option<&SnapshotCommand>
             let request = SnapshotRequest { name: name.clone(), note: note.clone() };
             (client.begin(PATH, &request).await?, follower, waiting, format!("Kept as {name}."))
         }
-        Some(SnapshotCommand::Restore { name, waiting }) => {
+        Some(SnapshotCommand::Restore { name, waiting, .. }) => {
             let follower = Follower::open(&client, context.output).await?;
             let path = format!("{PATH}/{}/restore", encode_component(name));
             (client.begin(&path, &json!({})).await?, follower, waiting, format!("The machine is back at {name}."))
         }
-        Some(SnapshotCommand::Delete { name, waiting }) => {
+        Some(SnapshotCommand::Delete { name, waiting, .. }) => {
             let follower = Follower::open(&client, context.output).await?;
             let path = format!("{PATH}/{}", encode_component(name));
             (client.begin_delete(&path).await?, follower, waiting, format!("{name} is deleted."))

@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub(crate) async fn run(context: &Context<'_>, command: Option<&TaskCommand>) -> Result<(), Failure> {
-    let client = context.connect().await?;
+    let client = context.connect_at_rest().await?;
     match command {
         None | Some(TaskCommand::List) => {
             let list: TaskList = client.get("/api/v1/tasks").await?;
@@ -90,7 +90,7 @@ fn show(task: &Task) -> String {
 
 /// `alcove operations`.
 pub(crate) async fn operations(context: &Context<'_>, limit: u32, before: Option<u64>) -> Result<(), Failure> {
-    let client = context.connect().await?;
+    let client = context.connect_at_rest().await?;
     let before = before.map_or_else(String::new, |id| format!("&before={id}"));
     let list: OperationList = client.get(&format!("/api/v1/operations?limit={limit}{before}")).await?;
     context.output.data(&list, || {

@@ -1,6 +1,6 @@
 //! The commands against a stand-in for the supervisor: words, JSON, exit codes.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use crate::support::{Ran, Reply, Supervisor, machine, task, version, without_machine};
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ async fn what_is_not_understood_is_a_usage_error() {
 #[tokio::test]
 async fn without_a_supervisor() {
     let home = Supervisor::absent();
-    for arguments in [&["status"][..], &["stop"], &["task"], &["settings"], &["logs"], &["kubectl", "get", "pods"]] {
+    for arguments in [&["status"][..], &["stop"], &["logs"], &["kubectl", "get", "pods"]] {
         let ran = home.run(arguments).await;
         assert_eq!(ran.code, 5, "{ran:?}");
         assert!(
@@ -69,6 +69,39 @@ async fn without_a_supervisor() {
     drop(std::os::unix::net::UnixListener::bind(home.layout.api_sock()).unwrap());
     let ran = home.run(&["status"]).await;
     assert_eq!(ran.err.lines().next(), Some("error: Alcove's supervisor is not running (nobody answers)"));
+}
+
+#[tokio::test]
+async fn what_is_lost_is_asked_about_first() {
+    let supervisor = Supervisor::listening();
+    supervisor
+        .route("GET /api/v1/machine", Reply::Json(200, machine("stopped", false)))
+        .route("POST /api/v1/machine/kill", Reply::Json(202, task("succeeded")))
+        .route("POST /api/v1/machine/snapshots/before/restore", Reply::Json(202, task("succeeded")))
+        .route("DELETE /api/v1/machine/snapshots/before", Reply::Json(202, task("succeeded")))
+        .route("DELETE /api/v1/images/4be1c93a77d0", Reply::Json(200, json!({"images": []})));
+    for arguments in [
+        &["kill"][..],
+        &["snapshot", "restore", "before"],
+        &["snapshot", "delete", "before"],
+        &["image", "remove", "4be1c93a77d0"],
+    ] {
+        for more in [&[][..], &["--json"]] {
+            let ran = supervisor.run(&[arguments, more].concat()).await;
+            assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{ran:?}");
+            assert!(ran.err.contains("--yes"), "{ran:?}");
+        }
+        assert!(supervisor.seen().iter().all(|s| s.method == "GET"), "{arguments:?}: {:?}", supervisor.seen());
+    }
+    for arguments in [
+        &["kill", "--yes"][..],
+        &["snapshot", "restore", "before", "--yes"],
+        &["--json", "snapshot", "delete", "before", "-y"],
+    ] {
+        let ran = supervisor.run(arguments).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
+    assert_eq!(supervisor.seen().iter().filter(|s| s.method != "GET").count(), 3);
 }
 
 #[tokio::test]
@@ -196,6 +229,9 @@ async fn settings_are_shown_and_changed() {
     assert!(ran.err.contains("alcove restart"), "{ran:?}");
     assert_eq!(supervisor.run(&["settings", "unset", "theme"]).await.code, 0);
     assert_eq!(supervisor.seen().last().unwrap().body, json!({"theme": null}));
+    let ran = supervisor.run(&["settings", "set", "start_at_login", "on"]).await;
+    assert_eq!(supervisor.seen().last().unwrap().body, json!({"start_at_login": true}));
+    assert!(ran.err.contains("else when it is opened next"), "who sets it is told what it waits for: {ran:?}");
 }
 
 #[tokio::test]
@@ -242,6 +278,25 @@ async fn the_rest_prints_what_the_supervisor_says() {
 }
 
 #[tokio::test]
+async fn a_link_that_could_not_be_opened_is_printed() {
+    let supervisor = Supervisor::listening();
+    let link = "http://desktop.localhost:4000/.alcove/ticket/x";
+    supervisor
+        .route("POST /api/v1/tickets", Reply::Json(200, json!({"url": link, "expires_at": "2026-01-01T00:00:00Z"})));
+    let run = async |opener: &str| {
+        let executable = supervisor.installed(&[("xdg-open", opener), ("alcove-desktop", opener)]);
+        let mut command = supervisor.command_at(&executable, &["open"]);
+        command.env("DISPLAY", ":none").env("PATH", executable.parent().unwrap());
+        Ran::from(command.output().await.unwrap())
+    };
+    let ran = run("exit 3").await;
+    assert_eq!((ran.code, ran.out.trim()), (1, link), "{ran:?}");
+    assert!(ran.err.contains("exit status: 3") && ran.err.contains("hint: "), "{ran:?}");
+    let ran = run("exit 0").await;
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "", ""));
+}
+
+#[tokio::test]
 async fn a_command_in_the_machine_passes_its_exit_code_on() {
     let supervisor = Supervisor::listening();
     supervisor.route("GET /api/v1/machine/shell", Reply::Terminal("hello\r\n", 42));
@@ -283,15 +338,21 @@ async fn kubectl_gets_a_way_of_its_own_and_keeps_its_exit_code() {
     }
 }
 
-/// kubectl itself where it is installed: its TLS, its token, its raw requests.
+/// kubectl itself: the one that `ALCOVE_TEST_KUBECTL` names (`cargo xtask test` does, once it is built), or one on PATH.
+fn kubectl() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("ALCOVE_TEST_KUBECTL") {
+        let named = PathBuf::from(named);
+        assert!(named.is_file(), "{} is no kubectl", named.display());
+        return Some(named);
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join("kubectl")).find(|file| file.is_file())
+}
+
+/// Its TLS, its token, its raw requests.
 #[tokio::test]
 async fn a_real_kubectl_comes_through() {
-    let Some(kubectl) = std::env::var_os("PATH")
-        .and_then(|path| std::env::split_paths(&path).map(|folder| folder.join("kubectl")).find(|file| file.is_file()))
-    else {
-        assert!(std::env::var_os("ALCOVE_TEST_NEEDS_KUBECTL").is_none(), "kubectl is not installed");
-        return;
-    };
+    let Some(kubectl) = kubectl() else { return };
     let supervisor = Supervisor::listening();
     let refusal =
         json!({"code": "kubernetes_unreachable", "message": "Kubernetes is starting", "hint": "Wait a little."});
@@ -303,7 +364,7 @@ async fn a_real_kubectl_comes_through() {
         .route("GET /kubernetes/healthz", Reply::Json(503, refusal));
     let run = async |arguments: &[&str]| {
         let mut command = supervisor.command(arguments);
-        command.env("PATH", kubectl.parent().unwrap()).env("HOME", supervisor.home.path());
+        command.env("ALCOVE_KUBECTL", &kubectl).env("HOME", supervisor.home.path());
         Ran::from(command.output().await.unwrap())
     };
     let ran = run(&["kubectl", "get", "--raw", "/version"]).await;
@@ -317,14 +378,24 @@ async fn a_real_kubectl_comes_through() {
 
 #[tokio::test]
 async fn the_way_of_one_kubectl_is_closed_to_others() {
+    let Some(kubectl) = kubectl() else { return };
     let supervisor = Supervisor::listening();
     supervisor.route("GET /kubernetes/version", Reply::Json(200, json!({"gitVersion": "v1.36.3"})));
-    let script = "sed 's/\"token\":\"[^\"]*\"/\"token\":\"guess\"/' \"$KUBECONFIG\" >\"$KUBECONFIG.x\"; \
-        KUBECONFIG=\"$KUBECONFIG.x\" PATH=/usr/bin:/bin exec /usr/bin/env kubectl get --raw /version";
-    let executable = supervisor.installed(&[("kubectl", script)]);
-    let ran = Ran::from(supervisor.command_at(&executable, &["kubectl"]).output().await.unwrap());
-    assert_ne!(ran.code, 0);
-    assert!(supervisor.seen().iter().all(|s| s.path != "/kubernetes/version"));
+    // The same way twice: with the token that belongs to it, and with another.
+    for (token, answers) in [("&", true), ("\"token\":\"guess\"", false)] {
+        let script = format!(
+            "sed 's/\"token\":\"[^\"]*\"/{token}/' \"$KUBECONFIG\" >\"$KUBECONFIG.x\"; \
+             KUBECONFIG=\"$KUBECONFIG.x\" HOME=/nonexistent exec '{}' get --raw /version",
+            kubectl.display()
+        );
+        let executable = supervisor.installed(&[("kubectl", &script)]);
+        let asked = supervisor.seen().len();
+        let mut command = supervisor.command_at(&executable, &["kubectl"]);
+        let ran = Ran::from(command.env_remove("ALCOVE_KUBECTL").output().await.unwrap());
+        assert_eq!(ran.code == 0, answers, "{token}: {ran:?}");
+        let came = supervisor.seen()[asked..].iter().any(|s| s.path == "/kubernetes/version");
+        assert_eq!(came, answers, "{token}: {ran:?}");
+    }
 }
 
 #[tokio::test]
@@ -337,6 +408,8 @@ async fn help_manual_and_completions() {
     );
     assert!(home.run(&["help", "start"]).await.out.contains("Usage: alcove start"));
     assert!(home.run(&["help"]).await.out.contains("suspend"));
+    let ran = home.run(&["--json", "help", "start"]).await;
+    assert!(ran.json()["help"].as_str().unwrap().contains("Usage: alcove start"), "{ran:?}");
     let folder = home.home.path().join("man");
     assert_eq!(home.run(&["man", folder.to_str().unwrap()]).await.code, 0);
     let page = fs::read_to_string(folder.join("alcove.1")).unwrap();

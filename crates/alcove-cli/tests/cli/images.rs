@@ -81,7 +81,7 @@ async fn an_image_is_fetched_and_removed() {
     let body = supervisor.body("POST /api/v1/images/fetch");
     let whole = supervisor.home.path().canonicalize().unwrap().join("stick");
     assert_eq!(body, json!({"source": whole, "sha256": "ab"}), "the supervisor works in another folder");
-    let ran = supervisor.run(&["image", "remove", "4be1c93a77d0"]).await;
+    let ran = supervisor.run(&["image", "remove", "4be1c93a77d0", "--yes"]).await;
     assert_eq!((ran.code, ran.err.as_str()), (0, "4be1c93a77d0 is deleted.\n"), "{ran:?}");
 }
 
@@ -94,7 +94,7 @@ async fn a_fetch_that_takes_long_says_how_far_it_is() {
         .route("GET /api/v1/machine", Reply::Json(200, without_machine()))
         .route("GET /api/v1/tasks/t-1", Reply::Json(200, fetching("running", &transfer)))
         .route("POST /api/v1/images/fetch", Reply::Json(202, fetching("running", &transfer)));
-    let ran = supervisor.run(&["image", "fetch", "https://images.example/x/", "--timeout", "0.3"]).await;
+    let ran = supervisor.run(&["image", "fetch", "https://images.example/x/", "--timeout", "2"]).await;
     assert_eq!(ran.code, 4, "{ran:?}");
     assert!(ran.err.contains("root.erofs: 120 MiB of 300 MiB, 10 MiB/s, 18 s left"), "{ran:?}");
     assert_eq!(supervisor.body("POST /api/v1/images/fetch")["source"], "https://images.example/x/");

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Output, Stdio},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use alcove_machine::{Home, InstanceName, Layout};
@@ -25,6 +26,7 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{Message, handshake::derive_accept_key, protocol::Role},
 };
+use tokio_util::sync::CancellationToken;
 
 type Body = BoxBody<Bytes, Infallible>;
 
@@ -33,6 +35,8 @@ type Body = BoxBody<Bytes, Infallible>;
 pub(crate) enum Reply {
     /// A document.
     Json(u16, Value),
+    /// A document that is long in coming.
+    Late(Duration, Value),
     /// Nothing.
     Empty(u16),
     /// Text.
@@ -65,6 +69,8 @@ pub(crate) struct Supervisor {
     pub(crate) layout: Layout,
     state: Arc<Mutex<State>>,
     events: broadcast::Sender<Value>,
+    /// Gone when it vanishes, and with it all that it serves.
+    alive: Mutex<CancellationToken>,
 }
 
 impl Supervisor {
@@ -73,7 +79,8 @@ impl Supervisor {
         let home = tempfile::tempdir().unwrap();
         let layout = Layout::new(Home::at(home.path()).unwrap(), InstanceName::default());
         layout.create().unwrap();
-        let supervisor = Self { home, layout, state: Arc::default(), events: broadcast::channel(256).0 };
+        let supervisor =
+            Self { home, layout, state: Arc::default(), events: broadcast::channel(256).0, alive: Mutex::default() };
         supervisor.route("GET /api/v1/version", Reply::Json(200, version()));
         supervisor
     }
@@ -88,16 +95,23 @@ impl Supervisor {
     pub(crate) fn listen(&self) {
         let listener = UnixListener::bind(self.layout.api_sock()).unwrap();
         let (state, events) = (Arc::clone(&self.state), self.events.clone());
-        tokio::spawn(async move {
+        let alive = self.alive.lock().unwrap().clone();
+        tokio::spawn(alive.clone().run_until_cancelled_owned(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (state, events) = (Arc::clone(&state), events.clone());
-                tokio::spawn(async move {
+                tokio::spawn(alive.clone().run_until_cancelled_owned(async move {
                     let service = service_fn(|request| answer(request, Arc::clone(&state), events.clone()));
                     let connection = hyper::server::conn::http1::Builder::new();
                     let _ = connection.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
-                });
+                }));
             }
-        });
+        }));
+    }
+
+    /// Is gone at once, with its connections; it can listen anew.
+    pub(crate) fn vanish(&mut self) {
+        std::mem::take(&mut *self.alive.lock().unwrap()).cancel();
+        fs::remove_file(self.layout.api_sock()).unwrap();
     }
 
     /// Answers `METHOD /path` so; several answers for one path come one after another, the last one stays.
@@ -239,6 +253,10 @@ async fn answer(
     };
     let (status, text) = match reply {
         Reply::Json(status, value) => (status, value.to_string()),
+        Reply::Late(after, value) => {
+            tokio::time::sleep(after).await;
+            (200, value.to_string())
+        }
         Reply::Empty(status) => (status, String::new()),
         Reply::Text(text) => (200, text.to_owned()),
         Reply::Terminal(greeting, code) => {

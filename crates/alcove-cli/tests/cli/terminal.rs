@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{Reply, Supervisor};
+use crate::support::{Ran, Reply, Supervisor, machine, task};
 use rustix::{
     fs::{Mode, OFlags, open},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
@@ -85,6 +85,26 @@ async fn the_terminal_is_raw_and_put_back() {
     assert_eq!(status.code(), Some(7));
     let after = tcgetattr(&program).unwrap();
     assert_eq!((after.local_modes, after.input_modes), (before.local_modes, before.input_modes));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_person_is_asked_before_something_is_lost() {
+    let supervisor = Supervisor::listening();
+    supervisor
+        .route("GET /api/v1/machine", Reply::Json(200, machine("stopped", false)))
+        .route("POST /api/v1/machine/kill", Reply::Json(202, task("succeeded")));
+    for (answer, code, asked) in [("n", 6, 0), ("", 6, 0), ("y", 0, 1)] {
+        let (person, program) = terminal();
+        let mut command = supervisor.command(&["kill", "-q"]);
+        command.stdin(Stdio::from(program.as_fd().try_clone_to_owned().unwrap()));
+        let child = command.spawn().unwrap();
+        // It lies in the terminal until it is read.
+        File::from(person.try_clone().unwrap()).write_all(format!("{answer}\n").as_bytes()).unwrap();
+        let ran = Ran::from(timeout(SOON, child.wait_with_output()).await.unwrap().unwrap());
+        assert_eq!(ran.code, code, "{answer:?}: {ran:?}");
+        assert!(ran.err.contains("Go on? [y/N]"), "{ran:?}");
+        assert_eq!(supervisor.seen().iter().filter(|s| s.method == "POST").count(), asked, "{answer:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -93,13 +93,83 @@ async fn a_machine_that_fails_after_its_start_says_why() {
 async fn a_deadline_ends_the_waiting_not_the_work() {
     let supervisor = starting();
     supervisor.then("POST /api/v1/machine/start", vec![event("task", task("succeeded"))]);
-    let ran = timeout(SOON, supervisor.run(&["start", "--timeout", "0.3"])).await.unwrap();
+    let ran = timeout(SOON, supervisor.run(&["start", "--timeout", "2"])).await.unwrap();
     assert_eq!(ran.code, 4);
     assert_eq!(
         ran.err,
-        "error: the web desktop does not answer after 0.3 s (the gateway has not started)\n\
+        "error: the web desktop does not answer after 2.0 s (the gateway has not started)\n\
          hint: It goes on; `alcove task wait t-1` follows it, `alcove logs` says more.\n"
     );
+}
+
+#[tokio::test]
+async fn one_deadline_holds_for_all_that_is_waited_for() {
+    let supervisor = Supervisor::listening();
+    let sizes = json!({"memory_bytes": 4_294_967_296_u64, "cpus": 2, "disk_bytes": 68_719_476_736_u64});
+    let proposal = json!({"setup": sizes, "least": sizes, "most": sizes, "folder": "/data", "folder_free": 1,
+        "checks": []});
+    supervisor
+        .route("GET /api/v1/machine", Reply::Json(200, without_machine()))
+        .route("GET /api/v1/machine/proposal", Reply::Json(200, proposal))
+        .route("POST /api/v1/machine", Reply::Late(Duration::from_millis(700), task("succeeded")))
+        .route("POST /api/v1/machine/start", Reply::Json(202, task("running")))
+        .route("GET /api/v1/tasks/t-1", Reply::Json(200, task("running")));
+    // Making the machine has used up all of it.
+    let ran = timeout(SOON, supervisor.run(&["start", "--timeout", "0.5"])).await.unwrap();
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert!(supervisor.seen().iter().all(|s| s.path != "/api/v1/machine/start"), "{:?}", supervisor.seen());
+}
+
+#[tokio::test]
+async fn a_supervisor_that_is_started_anew_is_waited_for() {
+    let mut supervisor = starting();
+    let child = supervisor.command(&["start", "-q"]).spawn().unwrap();
+    timeout(SOON, async {
+        while supervisor.seen().iter().filter(|s| s.path == "/api/v1/machine").count() < 3 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .unwrap();
+    supervisor.vanish();
+    // Away for longer than the command goes without reading the state, and shorter than it waits.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    supervisor.route("GET /api/v1/tasks/t-1", Reply::Json(200, task("succeeded")));
+    supervisor.route("GET /api/v1/tasks/t-1", Reply::Json(200, task("succeeded")));
+    supervisor.route("GET /api/v1/machine", Reply::Json(200, machine("running", true)));
+    supervisor.route("GET /api/v1/machine", Reply::Json(200, machine("running", true)));
+    supervisor.listen();
+    let ran = Ran::from(timeout(SOON, child.wait_with_output()).await.unwrap().unwrap());
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
+}
+
+#[tokio::test]
+async fn a_supervisor_that_stays_away_is_given_up_on() {
+    let mut supervisor = starting();
+    let child = supervisor.command(&["start", "-q"]).spawn().unwrap();
+    timeout(SOON, async {
+        while supervisor.seen().iter().filter(|s| s.path == "/api/v1/machine").count() < 3 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .unwrap();
+    supervisor.vanish();
+    let ran = Ran::from(timeout(Duration::from_secs(40), child.wait_with_output()).await.unwrap().unwrap());
+    assert_eq!(ran.code, 5, "{ran:?}");
+}
+
+#[tokio::test]
+async fn what_needs_no_machine_starts_a_supervisor_that_leaves_it_as_it_is() {
+    for arguments in [&["settings"][..], &["task"], &["snapshot"], &["operations"], &["image"]] {
+        let home = Supervisor::absent();
+        let mark = home.home.path().join("mark");
+        let script = format!("echo $@ >{0}; exit 1", mark.display());
+        let executable = home.installed(&[("alcoved", &script)]);
+        let run = home.command_at(&executable, arguments).output();
+        assert_eq!(Ran::from(timeout(SOON, run).await.unwrap().unwrap()).code, 5);
+        assert_eq!(fs::read_to_string(&mark).unwrap(), "--instance default --keep\n", "{arguments:?}");
+    }
 }
 
 #[tokio::test]

@@ -271,7 +271,8 @@ async fn page(State(s): Shared, uri: axum::http::Uri, headers: HeaderMap) -> Res
         let mut session = s.session.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(ticket) = uri.path().strip_prefix("/.alcove/ticket/") {
             session.0 = ticket.parse().ok();
-            let to_the_page = [(header::SET_COOKIE, format!("session={ticket}")), (header::LOCATION, "/".to_owned())];
+            let to_the_page =
+                [(header::SET_COOKIE, format!("session={ticket}; Path=/")), (header::LOCATION, "/".to_owned())];
             return (StatusCode::SEE_OTHER, to_the_page).into_response();
         }
         if session.0.is_some_and(|signed_in| text(header::COOKIE) == format!("session={signed_in}")) {
