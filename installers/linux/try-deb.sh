@@ -21,9 +21,26 @@ run "$1" apt-get install --yes --quiet --no-install-recommends /alcove.deb
 run "$1" dpkg --audit
 say "starting it"
 run "$1" alcove --version
-run "$1" /usr/lib/alcove/alcoved --version
 run "$1" alcove-desktop --version
-if test -e "$1/usr/lib/alcove/kubectl"; then run "$1" /usr/lib/alcove/kubectl version --client; fi
+if test -s "$1/usr/lib/alcove/kubectl"; then run "$1" /usr/lib/alcove/kubectl version --client; fi
+say "what it says of this computer"
+# 7 says that something is missing for a machine here; that it looks is what counts.
+checked=0
+run "$1" alcove doctor || checked=$?
+case $checked in 0|7) ;; *) echo "alcove doctor ended with $checked"; exit 1 ;; esac
+say "the supervisor, which the command finds and starts"
+run "$1" alcove image list
+if test -d "$1/usr/share/alcove/images"; then
+  for image in "$1"/usr/share/alcove/images/*/; do
+    run "$1" alcove image list --json | grep "\"folder\": \"/usr/share/alcove/images/$(basename "$image")\""
+  done
+  if run "$1" alcove image list | grep damaged; then echo "the image is not whole"; exit 1; fi
+fi
+run "$1" alcove status
+run "$1" alcove status --json | grep "\"phase\": \"absent\""
+run "$1" sh -c "readlink /proc/[0-9]*/exe | grep -x /usr/lib/alcove/alcoved"
+run "$1" alcove quit
+if run "$1" sh -c "readlink /proc/[0-9]*/exe" | grep -x /usr/lib/alcove/alcoved; then echo "it has not ended"; exit 1; fi
 say "looking at it as a desktop does"
 run "$1" test -s /usr/share/applications/alcove-desktop.desktop
 run "$1" test -s /usr/share/icons/hicolor/48x48/apps/alcove.png
@@ -32,15 +49,22 @@ say "libraries"
 for program in /usr/bin/alcove /usr/bin/alcove-desktop /usr/lib/alcove/alcoved; do
   if run "$1" ldd "$program" | grep "not found"; then echo "$program lacks libraries"; exit 1; fi
 done
-say "purging it; what people made stays"
+gone() {
+  for left in /usr/bin/alcove /usr/lib/alcove /usr/share/alcove /usr/share/doc/alcove; do
+    if test -e "$1$left"; then echo "$left is still there"; exit 1; fi
+  done
+  test "$(cat "$1/home/person/.local/share/alcove/machines/default/machine.json")" = kept
+}
 mkdir -p "$1/home/person/.local/share/alcove/machines/default"
 echo kept > "$1/home/person/.local/share/alcove/machines/default/machine.json"
+say "removing it; what people made stays"
+run "$1" apt-get remove --yes --quiet alcove
+gone "$1"
+say "purging it; what people made stays"
+run "$1" apt-get install --yes --quiet --no-install-recommends /alcove.deb
 run "$1" apt-get purge --yes --quiet alcove
-test "$(cat "$1/home/person/.local/share/alcove/machines/default/machine.json")" = kept
-for left in /usr/bin/alcove /usr/lib/alcove /usr/share/alcove /usr/share/doc/alcove; do
-  if test -e "$1$left"; then echo "$left is still there"; exit 1; fi
-done
-say "installed, started and purged"
+gone "$1"
+say "installed, started, removed and purged"
 '
 exec mmdebstrap --mode="$mode" --variant=apt --architectures=amd64 --format=null \
   --keyring=/usr/share/keyrings/debian-archive-keyring.gpg \

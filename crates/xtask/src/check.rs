@@ -54,6 +54,7 @@ pub(crate) fn run(root: &Path, quick: bool, full: bool, steps: &mut Steps) -> Re
             Ok(images) => {
                 note(kubernetes(root, steps));
                 let binaries = product::binaries(root, false, true, steps)?;
+                note(kubectl(root, &binaries, steps));
                 note(contract(root, &images, steps));
                 note(machine(root, &images, &binaries, steps));
                 note(window(root, &images, &binaries, steps));
@@ -105,6 +106,12 @@ fn kubernetes(root: &Path, steps: &mut Steps) -> Result<()> {
     steps.run("Kubernetes: control plane, pods and a second node", leave_nothing_out(&mut parts))
 }
 
+/// The command line's tests with the kubectl that was built: without one they have nothing to try.
+fn kubectl(root: &Path, binaries: &Path, steps: &mut Steps) -> Result<()> {
+    let mut tests = cargo(root, &["test", "-p", "alcove-cli", "--test", "cli", "kubectl"])?;
+    steps.run("kubectl through the command line", tests.env("ALCOVE_TEST_KUBECTL", binaries.join("kubectl")))
+}
+
 /// The machine contract against the real QEMU; ignored where no image is named.
 fn contract(root: &Path, images: &Path, steps: &mut Steps) -> Result<()> {
     let arguments = ["test", "-p", "alcove-machine", "--test", "qemu_real", "--", "--ignored", "--test-threads=1"];
@@ -147,7 +154,16 @@ fn packages(binaries: &Path) -> Result<()> {
         anyhow::ensure!(status.success(), "{name} can't be stripped");
     }
     let out = work.path().join("out");
-    let to_be_tried = DistArgs { out: out.clone(), binaries: Some(stripped), try_out: true, ..DistArgs::default() };
+    // What is tried is that an image that comes with a package is found: a tiny one does for that.
+    let image = work.path().join("image");
+    dist::tiny_image(&image)?;
+    let to_be_tried = DistArgs {
+        out: out.clone(),
+        binaries: Some(stripped),
+        with_image: Some(image),
+        try_out: true,
+        ..DistArgs::default()
+    };
     dist::run(&to_be_tried)?;
     for entry in fs::read_dir(&out)?.flatten().filter(|e| e.path().extension().is_some_and(|x| x == "rpm")) {
         let listed = program("rpm", &out, &["-qlp", &entry.path().to_string_lossy()]).output()?;

@@ -4,6 +4,7 @@ mod binaries;
 mod contents;
 mod deb;
 mod rpm;
+mod tiny;
 
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::{
 use anyhow::{Context, ensure};
 
 use contents::{Inputs, Package};
+pub(crate) use tiny::tiny_image;
 
 use crate::product;
 
@@ -111,6 +113,9 @@ pub(crate) fn run(args: &DistArgs) -> anyhow::Result<()> {
     rpm::write(&contents::collect(&inputs, Package::Rpm)?, &release, glibc, &path)?;
     report(&path, args.with_image.is_some())?;
 
+    if args.with_image.is_none() && args.image_from.is_none() {
+        warn();
+    }
     if args.try_out {
         let mut script = Command::new(root.join("installers/linux/try-deb.sh"));
         let status = script.arg(&deb).status().context("can't run installers/linux/try-deb.sh")?;
@@ -129,6 +134,15 @@ fn report(path: &Path, with_image: bool) -> anyhow::Result<()> {
     let over = if !with_image && bytes > BUDGET { " (over the budget of 15 MB)" } else { "" };
     println!("{}  {}.{} MB{over}", path.display(), tenths / 10, tenths % 10);
     Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "told to the person")]
+fn warn() {
+    eprintln!(
+        "warning: these packages hold no guest image, and don't say where one is brought from: a person who installs one \
+         is asked for an address at the first start.\n         --with-image FOLDER puts an image inside; --image-from \
+         ADDRESS --image-manifest FILE names where it is."
+    );
 }
 
 /// Every time in the packages: what `SOURCE_DATE_EPOCH` says, or when the last commit was made.

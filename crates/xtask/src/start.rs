@@ -42,18 +42,32 @@ pub(crate) fn run(root: &Path, headless: bool, instance: &str, release: bool, st
     if !alcove(&["start", "--no-wait"]).status()?.success() {
         bail!("the machine could not be started; `alcove doctor` checks this computer");
     }
-    crate::complain("\nOpen this link in a browser on this computer; it signs you in once:");
-    if !alcove(&["open", "native", "--print"]).status()?.success() {
+    crate::complain("\nWatch it come up in a browser on this computer:");
+    if !link(alcove(&["open", "native", "--print", "--quiet"]))? {
         bail!("no link could be made");
     }
     crate::complain("");
     let up = alcove(&["start", "--wait", "--timeout", "1200"]).status()?;
     if up.success() {
+        let alcove_is = format!("{} --instance {instance}", binaries.join("alcove").display());
+        crate::complain("\nIt is up. Open it in a browser on this computer:");
+        // The link from before the boot has expired by now.
+        if !link(alcove(&["open", "native", "--print", "--quiet"]))? {
+            bail!("no link could be made; `{alcove_is} open --print` makes one");
+        }
         crate::complain(&format!(
-            "\nIt is up. It stays up when this ends; `{} --instance {instance} quit` suspends it.",
-            binaries.join("alcove").display()
+            "\nFor another link: `{alcove_is} open --print`.\nIt stays up when this ends; `{alcove_is} quit` suspends it."
         ));
         return Ok(ExitCode::SUCCESS);
     }
     Ok(ExitCode::FAILURE)
+}
+
+/// Prints a link that signs in, and for how long it does. Says whether there is one.
+fn link(mut alcove: std::process::Command) -> Result<bool> {
+    let made = alcove.status()?.success();
+    if made {
+        crate::complain("The link signs you in once, within two minutes; after that you stay signed in.");
+    }
+    Ok(made)
 }

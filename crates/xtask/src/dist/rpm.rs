@@ -11,10 +11,14 @@ use super::{Release, contents::Files};
 const LIBRARIES: [&str; 3] =
     ["libayatana-appindicator3.so.1()(64bit)", "libgtk-3.so.0()(64bit)", "libwebkit2gtk-4.1.so.0()(64bit)"];
 
+/// `rpm` flushes after each file, at which xz forgets what came before: the programs share most of their code, and would
+/// be packed each for itself. zstd remembers; at this level as far back as all of them are long.
+const COMPRESSION: CompressionWithLevel = CompressionWithLevel::Zstd(22);
+
 /// Writes the package.
 pub(super) fn write(files: &Files, release: &Release, glibc: (u32, u32), path: &Path) -> anyhow::Result<()> {
     let time = u32::try_from(release.epoch).context("the time is too far away for an RPM package")?;
-    let config = BuildConfig::default().compression(CompressionWithLevel::Xz(9)).source_date(time);
+    let config = BuildConfig::default().compression(COMPRESSION).source_date(time);
     let mut builder =
         PackageBuilder::new("alcove", &release.version, "Apache-2.0", "x86_64", "Your own cloud on your own computer");
     builder

@@ -58,18 +58,7 @@ fn files(
 
 fn image(folder: &Path) -> PathBuf {
     let image = folder.join("image");
-    fs::create_dir_all(&image).unwrap();
-    let mut listed = vec![];
-    for name in ["vmlinuz", "initrd", "root.erofs", "kubectl"] {
-        fs::write(image.join(name), name).unwrap();
-        listed.push(serde_json::json!({ "name": name, "bytes": name.len(), "sha256": "00" }));
-    }
-    let manifest = serde_json::json!({
-        "schema": 1, "version": "abc123", "created": "2026-01-01T00:00:00Z", "architecture": "x86_64",
-        "kernel_version": "6.12", "cmdline": "", "kubernetes": { "distribution": "none", "version": "" },
-        "guest_version": "0", "files": listed, "packages": [], "containers": [],
-    });
-    fs::write(image.join("manifest.json"), manifest.to_string()).unwrap();
+    super::tiny_image(&image).unwrap();
     image
 }
 
@@ -213,6 +202,28 @@ fn dpkg_reads_the_package() {
     assert!(sums.unwrap().success());
     let script = fs::read_to_string(out.join("DEBIAN/postrm")).unwrap();
     assert!(!script.contains("rm "), "no script removes what is a person's");
+}
+
+/// The programs share most of their code: what is packed each for itself is twice as large.
+#[test]
+fn what_programs_share_is_packed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    // Bytes that can't be packed by themselves.
+    let mut random = 1_u64;
+    let shared: Vec<u8> = std::iter::repeat_with(|| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random.to_be_bytes()[0]
+    })
+    .take(400_000)
+    .collect();
+    let entry = |mode| Entry { source: Source::Bytes(shared.clone()), mode };
+    let both = Files::from([("/usr/bin/a".to_owned(), entry(0o755)), ("/usr/bin/b".to_owned(), entry(0o755))]);
+    for (name, write) in [("x.deb", deb::write as fn(&_, &_, _, &_) -> _), ("x.rpm", rpm::write)] {
+        let path = folder.path().join(name);
+        write(&both, &release(), (2, 36), &path).unwrap();
+        let bytes = fs::metadata(&path).unwrap().len();
+        assert!(bytes < 500_000, "{name} has {bytes} bytes");
+    }
 }
 
 #[test]
