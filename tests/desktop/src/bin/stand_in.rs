@@ -194,7 +194,9 @@ async fn events(State(s): Shared) -> Sse<impl Stream<Item = Result<sse::Event, I
                 ("settings", Event::Settings(view(settings.borrow_and_update().clone())))
             }
         };
-        let event = sse::Event::default().event(name).json_data(&event).ok()?;
+        // The name stands beside the document, as the real supervisor sends it.
+        let document = serde_json::to_value(&event).ok()?["data"].take();
+        let event = sse::Event::default().event(name).json_data(&document).ok()?;
         Some((Ok(event), (machine, settings)))
     });
     Sse::new(stream::once(async { Ok(sse::Event::default().comment("hello")) }).chain(changes))
