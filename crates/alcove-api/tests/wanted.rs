@@ -138,3 +138,21 @@ async fn who_asks_before_the_first_look_finds_the_machine() {
     done(&next, stopped).await.unwrap();
     assert_eq!(next.machine().phase, Phase::Stopped);
 }
+
+#[tokio::test]
+async fn a_supervisor_that_is_to_keep_the_machine_brings_none_up() {
+    let world = World::new(DEADLINE);
+    let supervisor = world.running().await;
+    let resting = supervisor.put_away(&me()).await.unwrap();
+    supervisor.quit(resting.as_ref()).await.unwrap();
+    drop(supervisor);
+    // As for `alcove settings`: what is asked for alone brings it up.
+    let keeps = world.begin(true);
+    until("it has looked", || keeps.machine().phase == Phase::Suspended).await;
+    let resting = keeps.put_away(&me()).await.unwrap();
+    keeps.quit(resting.as_ref()).await.unwrap();
+    assert_eq!(keeps.machine().phase, Phase::Suspended);
+    drop(keeps);
+    let brings = world.begin(false);
+    until("it is up again", || brings.machine().phase == Phase::Running).await;
+}

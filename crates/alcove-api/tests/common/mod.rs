@@ -61,8 +61,13 @@ impl World {
     }
 
     pub(crate) fn supervisor(&self) -> Supervisor {
+        self.begin(false)
+    }
+
+    /// A supervisor, which keeps the machine as it is where asked to.
+    pub(crate) fn begin(&self, keep: bool) -> Supervisor {
         let config = Config {
-            keep: false,
+            keep,
             instance: "test".into(),
             image_folders: Vec::new(),
             image_source: self.layout.home().data().join("none.json"),
