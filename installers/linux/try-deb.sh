@@ -38,9 +38,12 @@ if test -d "$1/usr/share/alcove/images"; then
 fi
 run "$1" alcove status
 run "$1" alcove status --json | grep "\"phase\": \"absent\""
-run "$1" sh -c "readlink /proc/[0-9]*/exe | grep -x /usr/lib/alcove/alcoved"
+process=$(run "$1" alcove version --json | sed -n "s/.*\"pid\": \([0-9]*\).*/\1/p")
+test "$(run "$1" readlink "/proc/$process/exe")" = /usr/lib/alcove/alcoved
 run "$1" alcove quit
-if run "$1" sh -c "readlink /proc/[0-9]*/exe" | grep -x /usr/lib/alcove/alcoved; then echo "it has not ended"; exit 1; fi
+ended=0
+run "$1" alcove status || ended=$?
+if test "$ended" != 5; then echo "the supervisor has not ended"; exit 1; fi
 say "looking at it as a desktop does"
 run "$1" test -s /usr/share/applications/alcove-desktop.desktop
 run "$1" test -s /usr/share/icons/hicolor/48x48/apps/alcove.png
