@@ -91,6 +91,8 @@ export const machineOf = (scenario) => ({
   boot: bootOf(scenario),
   bootAt: Date.now(),
   restartNeeded: [],
+  /** How often the guest reports its figures. */
+  reportEveryMs: 500,
 });
 
 /** Answers the calls about the machine. */
@@ -102,7 +104,10 @@ export function fakeMachine({ scenario, instance, bootSpeed, state, send, later,
     const trouble = scenario === 'trouble';
     const said = up ? guest(trouble) : null;
     if (said) {
-      const wave = Math.sin(Date.now() / 9000);
+      // The guest reports from time to time: between its reports the same figures are read again.
+      const reported = Math.floor(Date.now() / state.reportEveryMs) * state.reportEveryMs;
+      said.unix_time_ns = `${reported}000000`;
+      const wave = Math.sin(reported / 9000);
       said.cpu_share = 0.14 + 0.08 * wave;
       said.memory.used += wave * 60 * MIB;
     }

@@ -215,16 +215,40 @@ describe('the machine', () => {
 });
 
 describe('the machine’s page', () => {
-  test('shows no empty chart, draws them once there is something to draw, and says what is under the pointer', async () => {
-    await visit('running', { hash: '#/home' }, async (page) => {
-      await page.getByText(/Takes 2.1 GB of this computer’s memory/).waitFor();
+  test('keeps the charts’ place until there is something to draw, and says what is under the pointer', async () => {
+    await visit('running', { hash: '#/home' }, async (page, fake) => {
+      fake.state.reportEveryMs = 1e9;
+      const card = page.getByRole('region', { name: 'Memory' });
+      await card.getByText('The line begins with the next figures.').waitFor();
       expect(await page.locator('figure').count()).toBe(0);
+      const before = (await card.boundingBox())?.height;
+      fake.state.reportEveryMs = 500;
       await page.locator('figure canvas').first().waitFor();
+      expect((await card.boundingBox())?.height).toBe(before);
       const chart = page.getByRole('img', { name: /Memory in use/ });
       const box = await chart.boundingBox();
       expect(box).not.toBe(null);
       if (box) await page.mouse.move(box.x + box.width - 20, box.y + 40);
       await chart.getByText(/GB · \d\d:\d\d:\d\d/).waitFor();
+    });
+  });
+  test('draws its charts under the locale C, whose name is no language', async () => {
+    await visit('running', { hash: '#/home' }, async (page) => {
+      await page.addInitScript(() =>
+        Object.defineProperty(Navigator.prototype, 'language', { get: () => 'C' }),
+      );
+      await page.reload();
+      await page.locator('figure canvas').first().waitFor();
+    });
+  });
+  test('says that a part could not be loaded, and loads the page again', async () => {
+    await visit('running', { hash: '#/settings' }, async (page) => {
+      await page.route(/assets\/Chart-/, (route) => route.abort());
+      await page.getByRole('link', { name: 'Home' }).click();
+      await page.getByText('This part of the page could not be loaded.').first().waitFor();
+      await page.unroute(/assets\/Chart-/);
+      await page.getByRole('button', { name: 'Load the page again' }).first().click();
+      await page.locator('figure canvas').first().waitFor();
     });
   });
   test('puts conditions that need attention first and cuts none of their words', async () => {

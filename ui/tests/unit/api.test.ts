@@ -159,6 +159,15 @@ describe('what is known stays fresh', () => {
     await until(() => live.link === 'lost');
     expect(live.failure?.unreachable).toBe(true);
   });
+  test('figures that are read again are one point of the history', async () => {
+    fake.state.reportEveryMs = 1e9;
+    await until(() => live.link === 'live');
+    for (let nth = 0; nth < 3; nth += 1) await live.measure();
+    expect(live.history).toHaveLength(1);
+    fake.state.reportEveryMs = 7e8;
+    await live.measure();
+    expect(live.history).toHaveLength(2);
+  });
   test('an old document never turns a boot back', async () => {
     await until(() => live.link === 'live');
     const report = live.boot;

@@ -44,6 +44,8 @@ export class Live {
   #stream: AbortController | null = null;
   /** Counts what arrived per resource, so that an older answer never covers a newer event. */
   #arrived: Record<string, number> = {};
+  /** The guest's time of the figures that were taken last: between its reports the same ones are read again. */
+  #figures: string | null = null;
   readonly #listeners = new Set<(event: { kind: string; data: unknown }) => void>();
 
   constructor(target: () => Promise<Target>) {
@@ -195,12 +197,10 @@ export class Live {
       if (machine.phase !== 'running') this.history = [];
       return;
     }
-    const at = Date.now();
-    const last = this.history.at(-1);
-    if (last && at - last.at < 900) return;
-    this.history = [...this.history, { at, memory: guest.memory.used, cpu: guest.cpu_share }].slice(
-      -HISTORY_KEPT,
-    );
+    if (this.#figures === guest.unix_time_ns && this.history.length > 0) return;
+    this.#figures = guest.unix_time_ns;
+    const sample = { at: Date.now(), memory: guest.memory.used, cpu: guest.cpu_share };
+    this.history = [...this.history, sample].slice(-HISTORY_KEPT);
   }
 
   #take({ id, event, data }: ServerEvent): void {

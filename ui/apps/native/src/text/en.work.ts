@@ -2,6 +2,9 @@
 export const work = {
   'common.copy_address': 'Copy this page’s address',
   'common.address_copied': 'The address was copied',
+  'late.failed': 'This part of the page could not be loaded.',
+  'late.again': 'Load the page again',
+  'home.chart.begins': 'The line begins with the next figures.',
   'loaded.before': 'This is from before: it can’t be read now',
   'state.stuck': 'A step failed. Alcove tries to go on, and keeps your data.',
   'boot.stuck': 'a step failed',

@@ -4,6 +4,9 @@ import type { work as en } from './en.work';
 export const work: Record<keyof typeof en, string> = {
   'common.copy_address': '复制此页地址',
   'common.address_copied': '地址已复制',
+  'late.failed': '页面的这一部分未能加载。',
+  'late.again': '重新加载页面',
+  'home.chart.begins': '收到下一组数据后开始绘制。',
   'loaded.before': '这是之前的内容：目前无法读取',
   'state.stuck': '有一个步骤失败。Alcove 会尝试继续，并保留您的数据。',
   'boot.stuck': '有一个步骤失败',
