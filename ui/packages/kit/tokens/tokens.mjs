@@ -5,6 +5,8 @@ import { hex } from './oklch.mjs';
 const WARM = 75;
 /** Hue of the accent: a lamp's amber-terracotta. */
 const LAMP = 42;
+/** Hue of what is measured: neither something to do nor a status. */
+const DATA = 335;
 const HUES = { good: 150, busy: 240, attention: 80, failed: 25 };
 
 /** @param {number} l @param {number} [c] @param {number} [h] */
@@ -47,8 +49,8 @@ const light = {
   'failed-soft': colour(0.945, 0.025, HUES.failed),
   'terminal-ground': neutral(0.22, 0.009),
   'terminal-text': neutral(0.92, 0.008),
-  'chart-one': colour(0.6, 0.14, LAMP),
-  'chart-two': colour(0.56, 0.11, HUES.busy),
+  'chart-one': colour(0.52, 0.05, DATA),
+  'chart-two': colour(0.62, 0.05, WARM),
 };
 
 /** @type {Roles} */
@@ -84,8 +86,8 @@ const dark = {
   'failed-soft': colour(0.305, 0.06, HUES.failed),
   'terminal-ground': neutral(0.158, 0.006),
   'terminal-text': neutral(0.9, 0.008),
-  'chart-one': colour(0.745, 0.125, LAMP + 8),
-  'chart-two': colour(0.72, 0.1, HUES.busy),
+  'chart-one': colour(0.735, 0.05, DATA),
+  'chart-two': colour(0.68, 0.045, WARM),
 };
 
 /** @type {Roles} */
@@ -121,8 +123,8 @@ const contrast = {
   'failed-soft': colour(0.23, 0.07, HUES.failed),
   'terminal-ground': '#000000',
   'terminal-text': '#ffffff',
-  'chart-one': colour(0.86, 0.12, 70),
-  'chart-two': colour(0.85, 0.1, HUES.busy),
+  'chart-one': colour(0.86, 0.07, DATA),
+  'chart-two': colour(0.85, 0.06, WARM),
 };
 
 export const themes = { light, dark, contrast };
@@ -171,6 +173,8 @@ export const pairs = [
   ),
   ['terminal-text', 'terminal-ground', 7],
   ['chart-one', 'surface', SEEN],
+  // A meter's share on its track.
+  ['chart-one', 'selected', SEEN],
   ['chart-two', 'surface', SEEN],
 ];
 
