@@ -36,6 +36,10 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     /** Makes each call fail with this error. */
     refuse: scenario === 'refused',
     down: scenario === 'dead',
+    /** Each task that is begun ends for want of space. */
+    tasksFail: false,
+    /** How long a task takes, where it isn't as long as it usually takes. */
+    taskMs: /** @type {number | undefined} */ (undefined),
     /** Pods can't be read. */
     podsFail: false,
     /** The guest can't tell who is signed in. */

@@ -30,26 +30,29 @@ export const fakeSnapshots = ({ state, task }) => ({
   answer(method, path, _query, body) {
     const [, name, restore] = /^\/machine\/snapshots\/([^/]+)(\/restore)?$/.exec(path) ?? [];
     if (name && method === 'DELETE') {
-      state.snapshots = state.snapshots.filter((one) => one.name !== decodeURIComponent(name));
-      return { status: 202, body: task('snapshot.delete', 50) };
+      const gone = () => {
+        state.snapshots = state.snapshots.filter((one) => one.name !== decodeURIComponent(name));
+      };
+      return { status: 202, body: task('snapshot.delete', 150, gone) };
     }
     if (restore && method === 'POST') return { status: 202, body: task('snapshot.restore', 300) };
     switch (`${method} ${path}`) {
       case 'GET /machine/snapshots':
         return { body: state.snapshots };
-      case 'POST /machine/snapshots':
-        state.snapshots = [
-          {
-            name: body.name,
-            created: new Date().toISOString(),
-            with_memory: false,
-            image: '4be1c93a77d0',
-            state_bytes: 0,
-            note: body.note,
-          },
-          ...state.snapshots,
-        ];
-        return { status: 202, body: task('snapshot.create', 200) };
+      case 'POST /machine/snapshots': {
+        const made = {
+          name: body.name,
+          created: new Date().toISOString(),
+          with_memory: false,
+          image: '4be1c93a77d0',
+          state_bytes: 0,
+          note: body.note,
+        };
+        const there = () => {
+          state.snapshots = [made, ...state.snapshots];
+        };
+        return { status: 202, body: task('snapshot.create', 300, there) };
+      }
       default:
         return null;
     }

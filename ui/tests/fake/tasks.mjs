@@ -69,6 +69,13 @@ export const tasksOf = (scenario) => ({
   operations: scenario === 'empty' ? [] : operations(scenario === 'many' ? 640 : 14),
 });
 
+const NO_SPACE = {
+  code: 'disk_full',
+  message: 'No space is left on this computer’s disk',
+  hint: 'Free 1.2 GB in the data folder and try again.',
+  details: null,
+};
+
 /** Begins tasks and answers the calls about them. */
 export function fakeTasks({ instance, state, send, later }) {
   let last = 20;
@@ -102,15 +109,19 @@ export function fakeTasks({ instance, state, send, later }) {
     };
     state.operations = [operation, ...state.operations];
     send('operation', operation);
-    later(ms, () => {
+    later(state.taskMs ?? ms, () => {
+      if (one.ended) return;
+      const failed = state.tasksFail;
+      // What comes of it is there when its end is told.
+      if (!failed) done?.();
       Object.assign(one, {
-        state: 'succeeded',
-        progress: 1,
+        state: failed ? 'failed' : 'succeeded',
+        progress: failed ? one.progress : 1,
         cancellable: false,
         ended: new Date().toISOString(),
+        error: failed ? NO_SPACE : null,
       });
       send('task', one);
-      done?.();
     });
     return one;
   }

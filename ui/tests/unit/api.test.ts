@@ -10,7 +10,10 @@ beforeEach(async () => {
   fake = await startFake({ scenario: 'running', bootSpeed: 100 });
   client = new Client({ base: fake.url, token: 'secret' });
 });
-afterEach(() => fake.close());
+afterEach(() => {
+  vi.restoreAllMocks();
+  return fake.close();
+});
 
 const body = (...chunks: string[]) =>
   new ReadableStream<Uint8Array>({
@@ -158,6 +161,57 @@ describe('what is known stays fresh', () => {
     live.retryNow();
     await until(() => live.link === 'lost');
     expect(live.failure?.unreachable).toBe(true);
+  });
+  test('what arrives during a “resync” is merged with what was missed', async () => {
+    await until(() => live.link === 'live');
+    const missed = { ...fake.state.tasks[0], id: 'missed', state: 'running', ended: null };
+    fake.send('task', missed);
+    await until(() => live.tasks[0]?.id === 'missed');
+    // Its end is never sent; it stands in the list that is read anew, and another task begins in the meantime.
+    const end = { ...missed, state: 'succeeded', ended: new Date().toISOString() };
+    fake.state.tasks = [end, ...fake.state.tasks];
+    const real = globalThis.fetch;
+    vi.spyOn(globalThis, 'fetch').mockImplementation(async (input, init) => {
+      const answer = await real(input, init);
+      if (String(input).endsWith('/tasks')) {
+        fake.send('task', { ...missed, id: 'other' });
+        fake.send('operation', { ...fake.state.operations[0], id: 9001 });
+        await until(() => live.operations[0]?.id === 9001);
+      }
+      return answer;
+    });
+    fake.send('resync', null);
+    await until(() => live.tasks.find(({ id }) => id === 'missed')?.state === 'succeeded');
+    vi.restoreAllMocks();
+    expect(live.tasks[0]?.id).toBe('other');
+    expect(live.operations[0]?.id).toBe(9001);
+  });
+  test('a “resync” that can’t be read is made up for', async () => {
+    await until(() => live.link === 'live');
+    const real = globalThis.fetch;
+    let refused = 0;
+    vi.spyOn(globalThis, 'fetch').mockImplementation((input, init) => {
+      if (String(input).endsWith('/machine') && (refused += 1) === 1)
+        return Promise.reject(new TypeError('reset'));
+      return real(input, init);
+    });
+    fake.state.phase = 'stopped';
+    fake.send('resync', null);
+    await until(() => live.machine?.phase === 'stopped');
+    vi.restoreAllMocks();
+  });
+  test('a task that was begun here is waited for, whether its end is told or has to be read', async () => {
+    await until(() => live.link === 'live');
+    const begun = await live.client.verb('kill');
+    expect((await live.ended(begun)).state).toBe('succeeded');
+    fake.state.tasksFail = true;
+    await expect(live.ended(await live.client.verb('kill'))).rejects.toMatchObject({
+      error: { code: 'disk_full' },
+    });
+    const gone = { ...begun, id: 'gone', state: 'running', ended: null } as const;
+    const waits = live.ended(gone);
+    fake.send('resync', null);
+    await expect(waits).rejects.toMatchObject({ error: { code: 'not_found' } });
   });
   test('figures that are read again are one point of the history', async () => {
     fake.state.reportEveryMs = 1e9;

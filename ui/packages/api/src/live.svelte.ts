@@ -46,6 +46,10 @@ export class Live {
   #arrived: Record<string, number> = {};
   /** The guest's time of the figures that were taken last: between its reports the same ones are read again. */
   #figures: string | null = null;
+  /** What arrives while everything is read anew, one for each reading: it is newer than what is being read. */
+  readonly #readings = new Set<{ tasks: Map<string, Task>; operations: Operation[] }>();
+  /** Those who wait for a task to end look here after each change. */
+  readonly #looks = new Set<() => void>();
   readonly #listeners = new Set<(event: { kind: string; data: unknown }) => void>();
 
   constructor(target: () => Promise<Target>) {
@@ -155,18 +159,64 @@ export class Live {
   async refresh(client: Client = this.client): Promise<void> {
     const before = { ...this.#arrived };
     const fresh = (kind: string) => this.#arrived[kind] === before[kind];
-    const [version, machine, settings, tasks, operations] = await Promise.all([
-      client.version(),
-      client.machine(),
-      client.settings(),
-      client.tasks(),
-      client.operations(OPERATIONS_KEPT),
-    ]);
-    this.version = version;
-    if (fresh('settings')) this.settings = settings;
-    if (fresh('task')) this.tasks = tasks.tasks;
-    if (fresh('operation')) this.operations = operations.operations;
-    if (fresh('machine')) this.#takeMachine(machine);
+    const meanwhile = { tasks: new Map<string, Task>(), operations: [] as Operation[] };
+    this.#readings.add(meanwhile);
+    try {
+      const [version, machine, settings, tasks, operations] = await Promise.all([
+        client.version(),
+        client.machine(),
+        client.settings(),
+        client.tasks(),
+        client.operations(OPERATIONS_KEPT),
+      ]);
+      this.version = version;
+      if (fresh('settings')) this.settings = settings;
+      if (fresh('machine')) this.#takeMachine(machine);
+      const read = new Set(tasks.tasks.map(({ id }) => id));
+      this.tasks = [
+        ...[...meanwhile.tasks.values()].filter(({ id }) => !read.has(id)).reverse(),
+        ...tasks.tasks.map((task) => meanwhile.tasks.get(task.id) ?? task),
+      ];
+      const newer = meanwhile.operations.filter(
+        ({ id }) => !operations.operations.some((one) => one.id === id),
+      );
+      this.operations = [...newer, ...operations.operations].slice(0, OPERATIONS_KEPT);
+    } finally {
+      this.#readings.delete(meanwhile);
+    }
+    for (const look of this.#looks) look();
+  }
+
+  /** Takes in a task that was begun here: its first event may still be on its way. */
+  begun(task: Task): void {
+    if (!this.tasks.some(({ id }) => id === task.id)) this.#takeTask(task);
+  }
+
+  /** Waits until a task that was begun here has ended; throws its error when it did not succeed. */
+  ended(task: Task): Promise<Task> {
+    this.begun(task);
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        const seen = this.tasks.find(({ id }) => id === task.id);
+        if (seen && !seen.ended) return;
+        this.#looks.delete(look);
+        if (seen?.state === 'succeeded') resolve(seen);
+        // One that the supervisor no longer knows will not end any more.
+        else if (!seen) reject(new ApiFailure({ code: 'not_found', message: '', hint: '' }, 0));
+        else reject(new ApiFailure(seen.error ?? { code: 'cancelled', message: seen.message, hint: '' }, 0));
+      };
+      this.#looks.add(look);
+      look();
+    });
+  }
+
+  #takeTask(task: Task): void {
+    for (const { tasks } of this.#readings) tasks.set(task.id, task);
+    const known = this.tasks.some(({ id }) => id === task.id);
+    this.tasks = known
+      ? this.tasks.map((other) => (other.id === task.id ? task : other))
+      : [task, ...this.tasks];
+    for (const look of this.#looks) look();
   }
 
   /** Reads the machine's use of memory and processors again: they change without an event. */
@@ -219,25 +269,22 @@ export class Live {
       case 'boot':
         this.#takeBoot(payload as BootReport);
         break;
-      case 'task': {
-        const task = payload as Task;
-        const known = this.tasks.some(({ id: other }) => other === task.id);
-        this.tasks = known
-          ? this.tasks.map((other) => (other.id === task.id ? task : other))
-          : [task, ...this.tasks];
+      case 'task':
+        this.#takeTask(payload as Task);
         break;
-      }
       case 'settings':
         this.settings = payload as SettingsView;
         break;
       case 'operation': {
         const operation = payload as Operation;
+        for (const { operations } of this.#readings) operations.unshift(operation);
         if (this.operations.some(({ id: other }) => other === operation.id)) break;
         this.operations = [operation, ...this.operations].slice(0, OPERATIONS_KEPT);
         break;
       }
       case 'resync':
-        void this.refresh().catch(() => undefined);
+        // What was missed must not stay so: where it can't be read now, the link is taken up anew and reads it then.
+        void this.refresh().catch(() => this.#stream?.abort());
         break;
     }
     for (const listener of this.#listeners) listener({ kind: event, data: payload });
