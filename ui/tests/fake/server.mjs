@@ -40,6 +40,10 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     tasksFail: false,
     /** How long a task takes, where it isn't as long as it usually takes. */
     taskMs: /** @type {number | undefined} */ (undefined),
+    /** Settings can't be written. */
+    settingsFail: false,
+    /** How long settings take to be written. */
+    settingsMs: 0,
     /** Pods can't be read. */
     podsFail: false,
     /** The guest can't tell who is signed in. */
@@ -132,13 +136,18 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     let text = '';
     request.on('data', (chunk) => (text += chunk));
     request.on('end', () => {
-      const {
-        status = 200,
-        body,
-        text: whole,
-      } = answer(request.method, path, url.searchParams, text ? JSON.parse(text) : {});
-      if (whole === undefined) json(response, status, body);
-      else response.writeHead(status, { 'Content-Type': 'application/json' }).end(whole);
+      const reply = () => {
+        const {
+          status = 200,
+          body,
+          text: whole,
+        } = answer(request.method, path, url.searchParams, text ? JSON.parse(text) : {});
+        if (whole === undefined) json(response, status, body);
+        else response.writeHead(status, { 'Content-Type': 'application/json' }).end(whole);
+      };
+      const slow = request.method === 'PATCH' ? state.settingsMs : 0;
+      if (slow > 0) later(slow, reply);
+      else reply();
     });
   });
   const endShells = fakeShells(server);

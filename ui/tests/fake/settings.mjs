@@ -1,5 +1,6 @@
 // @ts-nocheck: its shapes are those of the wire types, which its users check.
 // What the person has set.
+import { wrong } from './answers.mjs';
 import { SETUP } from './machine.mjs';
 import { phaseOf } from './scenarios.mjs';
 
@@ -28,6 +29,14 @@ export function fakeSettings({ state, send }) {
       if (path !== '/settings') return null;
       if (method === 'GET') return { body: view() };
       if (method !== 'PATCH') return null;
+      if (state.settingsFail) {
+        return wrong(
+          'disk_full',
+          507,
+          'The settings can’t be written',
+          'Free some space in your configuration folder and try again.',
+        );
+      }
       if (body.machine) state.restartNeeded = ['machine'];
       state.settings = { ...state.settings, ...body };
       send('settings', view());

@@ -175,21 +175,6 @@ describe('the machine', () => {
       await (await opened).waitForURL(/ticket-was-opened/);
     });
   });
-  test('makes and deletes snapshots while it rests', async () => {
-    await visit('suspended', { hash: '#/home/snapshots' }, async (page, fake) => {
-      await page.getByRole('button', { name: 'Make a snapshot' }).click();
-      await page.getByRole('textbox', { name: 'Name' }).fill('no spaces');
-      await page.getByText('Use letters, digits').waitFor();
-      await page.getByRole('textbox', { name: 'Name' }).fill('calm');
-      await page.getByRole('dialog').getByRole('button', { name: 'Make a snapshot' }).click();
-      await page.getByText('calm', { exact: true }).waitFor();
-      await page.getByRole('button', { name: 'More: calm' }).click();
-      await page.getByRole('menuitem', { name: 'Delete' }).click();
-      await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
-      await page.getByText('calm', { exact: true }).waitFor({ state: 'detached' });
-      expect(paths(fake)).toEqual(['POST /machine/snapshots', 'DELETE /machine/snapshots/calm']);
-    });
-  });
   test('has a shell that answers, ends and opens again', async () => {
     await visit('running', { hash: '#/home/shell' }, async (page) => {
       const screen = page.locator('.xterm-rows');

@@ -164,11 +164,21 @@ describe('what is known stays fresh', () => {
   });
   test('what arrives during a “resync” is merged with what was missed', async () => {
     await until(() => live.link === 'live');
-    const missed = { ...fake.state.tasks[0], id: 'missed', state: 'running', ended: null };
+    const missed = {
+      id: 'missed',
+      kind: 'machine.start',
+      state: 'running',
+      message: '',
+      progress: 0.5,
+      cancellable: false,
+      created: new Date().toISOString(),
+      ended: null,
+      error: null,
+    };
     fake.send('task', missed);
     await until(() => live.tasks[0]?.id === 'missed');
     // Its end is never sent; it stands in the list that is read anew, and another task begins in the meantime.
-    const end = { ...missed, state: 'succeeded', ended: new Date().toISOString() };
+    const end = { ...missed, state: 'succeeded', ended: missed.created };
     fake.state.tasks = [end, ...fake.state.tasks];
     const real = globalThis.fetch;
     vi.spyOn(globalThis, 'fetch').mockImplementation(async (input, init) => {

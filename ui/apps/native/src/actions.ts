@@ -1,4 +1,4 @@
-import type { MachineSetup, Snapshot } from '@alcove/api';
+import { toFailure, type MachineSetup, type Snapshot, type Task } from '@alcove/api';
 import { dateTime } from '@alcove/i18n';
 import { toast } from '@alcove/kit';
 import { app } from './app.svelte';
@@ -7,11 +7,21 @@ import { t } from './text';
 
 type Simple = 'start' | 'suspend' | 'resume' | 'stop' | 'restart' | 'kill';
 
-/** Asks for a change of the machine. */
+/** Asks for a change of the machine. How far it is, its phase shows; a failure that it doesn't show is said. */
 export function verb(name: Simple, body: Record<string, unknown> = {}): Promise<boolean> {
-  return app.run(name, () =>
-    app.live.client.verb(name, name === 'start' ? { rescue: false, ...body } : body),
-  );
+  return app.run(name, async () => {
+    sayIfFailed(await app.live.client.verb(name, name === 'start' ? { rescue: false, ...body } : body));
+  });
+}
+
+/** Says why a task failed, unless another wish took its place or the machine's page tells it at length. */
+function sayIfFailed(task: Task, failed?: () => void): void {
+  app.live.ended(task).catch((thrown: unknown) => {
+    const { error } = toFailure(thrown);
+    failed?.();
+    const told = app.live.machine?.phase === 'failed';
+    if (!told && error.code !== 'cancelled' && error.code !== 'not_found') app.say(error);
+  });
 }
 
 /** Does the main thing that can be done with the machine now; shutting down is asked about first. */
@@ -63,7 +73,10 @@ export function askReset(): void {
     action: t('verb.reset'),
     danger: true,
     word: instance,
-    onconfirm: () => void app.run('reset', () => app.live.client.verb('reset', { confirm: instance })),
+    onconfirm: () =>
+      void app.follow('reset', () => app.live.client.verb('reset', { confirm: instance }), {
+        done: t('done.reset'),
+      }),
   });
 }
 
@@ -74,7 +87,11 @@ export function askRestore(snapshot: Snapshot): void {
     text: t('ask.restore.text', { at: dateTime(snapshot.created) }),
     action: t('snapshots.restore'),
     danger: true,
-    onconfirm: () => void app.run('restore', () => app.live.client.restore(snapshot.name)),
+    onconfirm: () =>
+      void app.follow('restore', () => app.live.client.restore(snapshot.name), {
+        subject: snapshot.name,
+        done: t('done.restore', { name: snapshot.name }),
+      }),
   });
 }
 
@@ -84,7 +101,11 @@ export function askDeleteSnapshot(snapshot: Snapshot): void {
     text: t('ask.delete.text'),
     action: t('snapshots.delete'),
     danger: true,
-    onconfirm: () => void app.run('delete', () => app.live.client.deleteSnapshot(snapshot.name)),
+    onconfirm: () =>
+      void app.follow('delete', () => app.live.client.deleteSnapshot(snapshot.name), {
+        subject: snapshot.name,
+        done: t('done.delete', { name: snapshot.name }),
+      }),
   });
 }
 
@@ -95,7 +116,12 @@ export function askQuit(): void {
     title: t('ask.quit'),
     text: t(suspend ? 'ask.quit.suspend' : 'ask.quit.stop'),
     action: t('verb.quit'),
-    onconfirm: () => void app.run('quit', () => app.live.client.quit()),
+    onconfirm: () =>
+      void app.run('quit', async () => {
+        const resting = await app.live.client.quit();
+        app.quitting = true;
+        if (resting) sayIfFailed(resting, () => (app.quitting = false));
+      }),
   });
 }
 
@@ -103,7 +129,11 @@ export function askQuit(): void {
 export async function setAutostart(enabled: boolean): Promise<boolean> {
   const done = await app.run('autostart', () => app.platform.setAutostart(enabled));
   if (!done) return false;
-  await app.change({ start_at_login: enabled }, false);
+  if (!(await app.change({ start_at_login: enabled }, false))) {
+    // What the system does and what is saved must not differ.
+    await app.platform.setAutostart(!enabled).catch(() => undefined);
+    return false;
+  }
   toast({
     tone: 'good',
     title: t('settings.saved'),

@@ -187,9 +187,10 @@ export class Client {
     return this.#call('POST', `/api/v1/tasks/${encodeURIComponent(id)}/cancel`, {});
   }
 
-  /** Ends the supervisor, after it has put the machine to rest as the settings say. */
-  quit(): Promise<unknown> {
-    return this.#call('POST', '/api/v1/quit', { suspend: true });
+  /** Ends the supervisor, after it has put the machine to rest as the settings say: by a task where there is a need. */
+  async quit(): Promise<Task | null> {
+    const answer = await this.#call<Task | { ended: true }>('POST', '/api/v1/quit', { suspend: true });
+    return 'id' in answer ? answer : null;
   }
 
   /** A link that signs a browser in once. */
