@@ -16,10 +16,24 @@ export function fakeLogs({ state, json }) {
     log: (line) => {
       for (const log of followed) log.write(`${line}\n`);
     },
+    /** Breaks every log that is followed off, or ends it. */
+    cut: (end = false) => {
+      for (const log of followed)
+        if (end) log.end();
+        else log.destroy();
+    },
     /** Answers a call for a log; false for other calls. */
     serve({ pathname, searchParams }, response) {
       const path = pathname.slice('/api/v1'.length);
       if (path !== '/machine/logs' && !/^\/cluster\/pods\/.*\/logs$/.test(path)) return false;
+      if (state.logsFail) {
+        json(response, 503, {
+          code: 'guest_unreachable',
+          message: 'The machine does not answer',
+          hint: 'Wait a moment, or look at the serial log.',
+        });
+        return true;
+      }
       const source = searchParams.get('source') ?? searchParams.get('container') ?? 'log';
       const previous = searchParams.get('previous') === '1';
       if (previous && !state.restarted) {

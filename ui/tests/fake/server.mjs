@@ -40,6 +40,8 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     tasksFail: false,
     /** How long a task takes, where it isn't as long as it usually takes. */
     taskMs: /** @type {number | undefined} */ (undefined),
+    /** No log can be read. */
+    logsFail: false,
     /** Settings can't be written. */
     settingsFail: false,
     /** How long settings take to be written. */
@@ -162,6 +164,7 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     send,
     setPhase: machine.setPhase,
     log: logs.log,
+    cutLogs: logs.cut,
     endFetch: () => images.endFetch(),
     /** Ends every event stream, as when the supervisor starts anew. */
     cutStreams: () => {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { ApiFailure, Client, Live, readEvents, toFailure } from '../../packages/api/src';
+import { ApiFailure, Client, Live, LogReader, readEvents, toFailure } from '../../packages/api/src';
 import { startFake } from '../fake/server.mjs';
 
 type Fake = Awaited<ReturnType<typeof startFake>>;
@@ -104,6 +104,54 @@ describe('calls', () => {
     expect(await stream.done).toBeNull();
     expect(lines).toHaveLength(400);
     expect(lines[0]).toContain('line 0 of');
+  });
+});
+
+describe('a log', () => {
+  const until = (what: () => boolean) =>
+    vi.waitFor(() => expect(what()).toBe(true), { timeout: 5000, interval: 10 });
+  const reader = (follow: 0 | 1) =>
+    new LogReader(
+      (onLines) => client.lines(`/machine/logs?source=serial&follow=${follow}`, onLines),
+      500,
+      follow === 1,
+    );
+
+  test('that is followed says when it broke off, and goes on by itself', async () => {
+    const log = reader(1);
+    const stop = log.run();
+    await until(() => log.lines.length === 400);
+    fake.log('the last before');
+    await until(() => log.lines.at(-1) === 'the last before');
+    fake.cutLogs();
+    await until(() => log.state === 'broken');
+    expect(log.failure?.unreachable).toBe(true);
+    expect(log.lines).toHaveLength(401);
+    await until(() => log.state === 'reading');
+    // What was told again took the place of what was there.
+    expect(log.lines).toHaveLength(400);
+    fake.log('the first after');
+    await until(() => log.lines.at(-1) === 'the first after');
+    expect(log.failure).toBeNull();
+    stop();
+  });
+  test('whose end came is not read over and over', async () => {
+    const log = reader(1);
+    const stop = log.run();
+    await until(() => log.lines.length === 400);
+    fake.cutLogs(true);
+    await until(() => log.state === 'ended');
+    expect(log.retryAt).toBeNull();
+    log.again();
+    await until(() => log.state === 'reading');
+    stop();
+  });
+  test('that isn’t followed simply ends', async () => {
+    const log = reader(0);
+    const stop = log.run();
+    await until(() => log.state === 'ended');
+    expect(log.lines).toHaveLength(400);
+    stop();
   });
 });
 
