@@ -96,7 +96,7 @@ export const machineOf = (scenario) => ({
 });
 
 /** Answers the calls about the machine. */
-export function fakeMachine({ scenario, instance, bootSpeed, state, send, later, task }) {
+export function fakeMachine({ scenario, instance, bootSpeed, state, send, later, cutStreams, task }) {
   const machine = () => {
     const up = state.phase === 'running';
     const known = state.phase !== 'absent';
@@ -134,6 +134,12 @@ export function fakeMachine({ scenario, instance, bootSpeed, state, send, later,
       restart_needed: state.restartNeeded,
     };
   };
+  /** Nobody is there any more. */
+  const leave = () =>
+    later(100, () => {
+      state.down = true;
+      cutStreams();
+    });
   const setPhase = (phase) => {
     state.phase = phase;
     state.since = new Date().toISOString();
@@ -199,7 +205,7 @@ export function fakeMachine({ scenario, instance, bootSpeed, state, send, later,
         case 'GET /machine/boot':
           return { body: state.boot };
         case 'POST /quit':
-          return { status: 202, body: task('machine.suspend', 200, () => (state.down = true)) };
+          return { status: 202, body: task('machine.suspend', 200, leave) };
         default:
           return null;
       }

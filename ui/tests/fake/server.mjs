@@ -72,7 +72,12 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     for (const stream of streams) stream.write(text);
   }
 
-  const common = { scenario, instance, bootSpeed, state, send, later, json };
+  /** Ends every event stream, as when the supervisor starts anew. */
+  const cutStreams = () => {
+    for (const stream of streams) stream.end();
+  };
+
+  const common = { scenario, instance, bootSpeed, state, send, later, json, cutStreams };
   const tasks = fakeTasks(common);
   const { task, nextId } = tasks;
   const machine = fakeMachine({ ...common, task });
@@ -166,10 +171,7 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     log: logs.log,
     cutLogs: logs.cut,
     endFetch: () => images.endFetch(),
-    /** Ends every event stream, as when the supervisor starts anew. */
-    cutStreams: () => {
-      for (const stream of streams) stream.end();
-    },
+    cutStreams,
     close: () =>
       new Promise((resolve) => {
         for (const timer of timers) clearTimeout(timer);

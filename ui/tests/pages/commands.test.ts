@@ -95,6 +95,15 @@ describe('from the palette', () => {
       await page.getByRole('dialog').getByText('The machine is suspended first').waitFor();
       await page.getByRole('dialog').getByRole('button', { name: 'Quit Alcove' }).click();
       await expect.poll(() => called(fake)).toEqual(['POST /quit']);
+      await page.getByRole('heading', { name: 'Alcove has quit' }).waitFor();
+      await page.getByText('open Alcove from your applications').waitFor();
+      expect(await page.getByText('doesn’t answer').count()).toBe(0);
+      // Started again, it is there again, and when it is lost then, that is said.
+      fake.state.down = false;
+      await page.getByRole('heading', { level: 1, name: 'Running' }).waitFor();
+      fake.state.down = true;
+      fake.cutStreams();
+      await page.getByRole('heading', { name: 'Alcove doesn’t answer' }).waitFor();
     });
   });
 });

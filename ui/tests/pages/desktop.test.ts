@@ -37,6 +37,9 @@ describe('the web desktop', () => {
       await expect.poll(box).toEqual({ left: 640, width: 640 });
       await page.keyboard.press('Escape');
       await about.waitFor({ state: 'detached' });
+      // The focus goes back to what opened it.
+      await page.keyboard.press('Enter');
+      await about.waitFor();
     });
   });
   test('not signed in, it says how to get in', async () => {

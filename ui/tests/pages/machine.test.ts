@@ -111,7 +111,7 @@ describe('the machine', () => {
       await dialog.waitFor({ state: 'detached' });
       expect(paths(fake)).toEqual([]);
 
-      await off.focus();
+      // The focus is back where the question was asked.
       await page.keyboard.press('Enter');
       await dialog.getByRole('button', { name: 'Turn off at once' }).focus();
       await page.keyboard.press('Enter');
@@ -185,6 +185,33 @@ describe('the machine', () => {
       await page.getByText('The shell ended with status 0').waitFor();
       await page.getByRole('button', { name: 'Open again' }).click();
       await screen.getByText('root@walnut-alcove').waitFor();
+    });
+  });
+  test.each([
+    ['#/home/shell', 'Shell', ''],
+    ['#/home/console', 'Serial console', 'Attach'],
+  ])('has a terminal that the keyboard gets out of: %s', async (hash, name, attach) => {
+    await visit('running', { hash }, async (page) => {
+      if (attach) await page.getByRole('button', { name: attach }).click();
+      const terminal = page.getByRole('textbox', { name });
+      await page.locator('.xterm-rows').getByText('walnut-alcove').waitFor();
+      await terminal.focus();
+      const focused = () => terminal.evaluate((box) => box === document.activeElement);
+      // Tab and Esc are for what runs in it.
+      await page.keyboard.press('Tab');
+      await page.keyboard.press('Escape');
+      expect(await focused()).toBe(true);
+      await page.getByText('Ctrl+Shift+Esc leaves the terminal.').waitFor();
+      await page.keyboard.press('Control+Shift+Escape');
+      expect(await page.evaluate(() => document.activeElement?.textContent?.trim())).toBe(name);
+
+      await terminal.focus();
+      await page.keyboard.press('Control+k');
+      await page.getByRole('dialog', { name: 'Commands' }).waitFor();
+      await page.keyboard.press('Escape');
+      expect(await focused()).toBe(true);
+      await page.keyboard.press('Alt+3');
+      await page.getByRole('heading', { name: 'Activity' }).waitFor();
     });
   });
   test('has logs that are searched, with an address that brings the search back', async () => {

@@ -28,6 +28,19 @@ describe('settings', () => {
       await expect.poll(() => page.getByRole('radio', { name: 'Light' }).isChecked()).toBe(true);
     });
   });
+  test('have the keys, and a way to quit that asks first', async () => {
+    await visit('running', { hash: '#/settings' }, async (page) => {
+      const keys = page.getByRole('region', { name: 'Keyboard' });
+      await keys.getByText('Find a command or a page').waitFor();
+      // In a browser these are the browser's.
+      expect(await keys.getByText('Ctrl+Q').count()).toBe(0);
+      const quit = page.getByRole('main').getByRole('button', { name: 'Quit Alcove' });
+      await quit.click();
+      await page.getByRole('dialog', { name: 'Quit Alcove?' }).waitFor();
+      await page.keyboard.press('Escape');
+      await expect.poll(() => quit.evaluate((button) => button === document.activeElement)).toBe(true);
+    });
+  });
   test('start at login is not said to be saved when it was not, and is taken back', async () => {
     await visit('running', {}, async (page, fake) => {
       fake.state.settingsFail = true;
@@ -52,6 +65,8 @@ describe('settings', () => {
       }, fake.url);
       await page.goto(`${fake.url}/#/settings`);
       await page.reload();
+      await page.getByText('Ctrl+Q').first().waitFor();
+      await page.getByText('Close the window; Alcove goes on in the tray').waitFor();
       const login = page.getByRole('switch', { name: 'Start at login' });
       await login.click();
       await page.getByText('The settings can’t be written').waitFor();

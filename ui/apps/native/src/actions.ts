@@ -110,7 +110,7 @@ export function askDeleteSnapshot(snapshot: Snapshot): void {
 }
 
 /** Ends the supervisor from where no window does it, with the machine put to rest as the settings say. */
-export function askQuit(): void {
+function askQuit(): void {
   const suspend = app.live.settings?.settings.suspend_on_quit ?? true;
   app.ask({
     title: t('ask.quit'),
@@ -123,6 +123,12 @@ export function askQuit(): void {
         if (resting) sayIfFailed(resting, () => (app.quitting = false));
       }),
   });
+}
+
+/** Quits Alcove: its own window does it, with its progress; elsewhere it is asked about first. */
+export function quit(): void {
+  if (app.platform.capabilities.quit) void app.run('quit', () => app.platform.quit());
+  else askQuit();
 }
 
 /** Makes Alcove start at login, or not; with a way back. */

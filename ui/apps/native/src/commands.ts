@@ -2,17 +2,18 @@ import type { Command } from '@alcove/kit';
 import {
   askDeleteSnapshot,
   askKill,
-  askQuit,
   askReset,
   askRestart,
   askRestore,
   askStop,
+  quit,
   setAutostart,
   startRescue,
   verb,
 } from './actions';
 import { app } from './app.svelte';
 import { holds, isOn, isStuck, LOG_SOURCES, taskWords } from './machine';
+import { WINDOW_KEYS } from './shortcuts';
 import { t } from './text';
 
 /** Everything that the person can do or go to now. */
@@ -134,10 +135,8 @@ export function commands(): Command[] {
     id: 'quit',
     title: t('verb.quit'),
     group: 'Alcove',
-    run: () => {
-      if (app.platform.capabilities.quit) void app.run('quit', () => app.platform.quit());
-      else askQuit();
-    },
+    run: quit,
+    ...(app.platform.capabilities.quit ? { shortcut: WINDOW_KEYS.quit } : {}),
   });
   return list;
 }
