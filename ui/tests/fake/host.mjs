@@ -18,6 +18,17 @@ const CHECKS = [
   ],
 ];
 
+/** Every check with something to say. */
+const worse = () =>
+  ['virtualisation', 'qemu', 'memory', 'processors', 'disk', 'ports', 'time', 'secrets'].map((id) => ({
+    id,
+    title: `The check of ${id} here`,
+    status: WARNS.includes(id) ? 'warn' : 'fail',
+    message: `What was found of ${id} is not as it should be.`,
+    hint: `Do what is needed about ${id} and check again.`,
+  }));
+const WARNS = ['virtualisation', 'secrets'];
+
 const checks = (blocked) =>
   CHECKS.map(([id, title, status, message, hint]) =>
     blocked && id === 'qemu'
@@ -57,14 +68,16 @@ const host = {
 };
 
 /** Answers the calls about the host. */
-export const answerHost = ({ scenario }, call) => {
+export const answerHost = ({ scenario, state }, call) => {
   switch (call) {
     case 'GET /machine/proposal':
-      return { body: proposal(scenario === 'blocked') };
+      return {
+        body: state.worse ? { ...proposal(true), checks: worse() } : proposal(scenario === 'blocked'),
+      };
     case 'GET /host':
       return { body: host };
     case 'GET /doctor':
-      return { body: { checks: checks(false) } };
+      return { body: { checks: state.worse ? worse() : checks(false) } };
     default:
       return null;
   }

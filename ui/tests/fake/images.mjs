@@ -110,7 +110,14 @@ export function fakeImages({ scenario, state, send, later, nextId }) {
   }
   const list = () => ({
     images: state.images,
-    damaged: [],
+    damaged: state.worse
+      ? [
+          {
+            folder: '/home/ada/.local/share/alcove/images/9',
+            reason: 'The file root.erofs has another checksum.',
+          },
+        ]
+      : [],
     unfinished: state.unfinished,
     source: scenario === 'nosource' ? null : imageSource,
     task: null,

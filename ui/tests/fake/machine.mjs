@@ -38,6 +38,39 @@ export const conditions = (trouble) => [
   condition('MemoryHealthy', '2.6 GB are available.'),
 ];
 
+/** All that can be amiss at once. */
+const WORSE = [
+  [
+    'KeysReadable',
+    'The machine runs on, but can’t be reached. Your keychain is locked.',
+    'Unlock it; the machine is then taken over.',
+  ],
+  [
+    'DiskHasItsSize',
+    'The disk has not got its new size yet. The guest does not answer.',
+    'It is tried again by itself.',
+  ],
+  ['LastSuspendWorked', 'No space is left on this computer’s disk.', 'Free 1.2 GB and suspend again.'],
+  ['LastBootClean', 'QEMU ended by itself. It was started again.', 'What was saved is still there.'],
+  [
+    'HostDiskHasSpace',
+    'This computer’s disk is full.',
+    'Free some space; the machine then goes on by itself.',
+  ],
+  ['ClockInSync', 'The guest’s clock can’t be set.', 'Restart the machine.'],
+  ['DoorOpen', 'The machine does not answer.', 'Look at the serial log.'],
+  [
+    'PlatformReady',
+    'The gateway did not answer in 5 s.',
+    'The pods of alcove-system show what it waits for.',
+  ],
+  [
+    'MemoryHealthy',
+    'Less than a twentieth of the memory is left.',
+    'Give the machine more memory in Settings.',
+  ],
+].map(([type, message, hint]) => condition(type, message, 60, { status: 'False', reason: 'Worse', hint }));
+
 export const guest = (trouble) => ({
   boot_id: '7f0c7c1e',
   version: '0.1.0',
@@ -122,7 +155,14 @@ export function fakeMachine({ scenario, instance, bootSpeed, state, send, later,
       since: state.since,
       generation: 4,
       observed_generation: 4,
-      conditions: up ? conditions(trouble) : [],
+      conditions: up
+        ? [
+            ...conditions(trouble).filter(
+              ({ type }) => !state.worse || !WORSE.some((one) => one.type === type),
+            ),
+            ...(state.worse ? WORSE : []),
+          ]
+        : [],
       failure: state.phase === 'failed' ? FAILURE : null,
       boot: known ? state.boot : null,
       guest: said,

@@ -40,6 +40,8 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     tasksFail: false,
     /** How long a task takes, where it isn't as long as it usually takes. */
     taskMs: /** @type {number | undefined} */ (undefined),
+    /** All that can be amiss is. */
+    worse: false,
     /** No log can be read. */
     logsFail: false,
     /** Settings can't be written. */
@@ -103,7 +105,7 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     if (call === 'POST /tickets') {
       return { body: { url: `${address}/ticket-was-opened`, expires_at: back(-60) } };
     }
-    return answerHost({ scenario }, call) ?? notFound();
+    return answerHost({ scenario, state }, call) ?? notFound();
   }
 
   const server = createServer((request, response) => {

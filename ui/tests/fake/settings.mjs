@@ -22,7 +22,14 @@ export function fakeSettings({ state, send }) {
     settings: state.settings,
     defaults: { ...state.settings, theme: 'system', language: null, display_name: '' },
     restart_needed: state.restartNeeded,
-    problem: null,
+    problem: state.worse
+      ? {
+          code: 'file_corrupt',
+          message: 'The settings file can’t be read at line 3',
+          hint: 'Mend it or move it away; the last good settings are in use.',
+          details: null,
+        }
+      : null,
   });
   return {
     answer(method, path, _query, body) {

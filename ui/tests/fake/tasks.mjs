@@ -87,7 +87,7 @@ export function fakeTasks({ instance, state, send, later }) {
       id: nextId(),
       kind,
       state: 'running',
-      message: 'Under way',
+      message: '',
       progress: 0.3,
       cancellable: kind === 'machine.start',
       created: new Date().toISOString(),

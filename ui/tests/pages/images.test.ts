@@ -74,7 +74,11 @@ describe('the first run without an image', () => {
       fake.state.fetch = 'fail';
       await page.getByRole('button', { name: '开始获取' }).click();
       await page.getByText('镜像来源没有响应').waitFor();
-      await page.getByText('Ask again: it goes on where it stopped.').waitFor();
+      await page.getByText('然后再次获取：会从中断处继续').waitFor();
+      const original = page.getByText('Ask again: it goes on where it stopped.');
+      expect(await original.isVisible()).toBe(false);
+      await page.getByText('英文原文').click();
+      await original.waitFor();
       await page.getByText('共 287 MB，已有 144 MB，将从中断处继续。').waitFor();
       fake.state.fetch = 'succeed';
       await page.getByRole('button', { name: '开始获取' }).click();

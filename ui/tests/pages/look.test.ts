@@ -1,62 +1,9 @@
 import type { Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
-import type { Scenario } from '../fake/server.mjs';
+import { PAGES } from './pages';
 import { accessibilityProblems, overflowing, settled, visit, withBrowser } from './support';
 
 withBrowser();
-
-const PAGES: [string, Scenario, string, ((page: Page) => Promise<void>)?][] = [
-  ['wizard', 'absent', ''],
-  ['wizard, host can’t', 'blocked', ''],
-  ['wizard without an image', 'noimage', ''],
-  ['boot', 'booting', '#/home'],
-  ['slow boot', 'slow', '#/home'],
-  ['failing boot', 'bootfail', '#/home'],
-  ['failed', 'failed', '#/home'],
-  ['failed while it is on', 'stuck', '#/home'],
-  ['home', 'running', '#/home'],
-  ['home with troubles', 'trouble', '#/home'],
-  ['suspended', 'suspended', '#/home'],
-  ['snapshots', 'suspended', '#/home/snapshots'],
-  ['shell', 'running', '#/home/shell'],
-  ['console', 'running', '#/home/console'],
-  ['logs', 'running', '#/home/logs?q=warning'],
-  ['cluster', 'trouble', '#/cluster'],
-  ['nodes', 'running', '#/cluster/nodes/walnut-alcove'],
-  ['pods', 'long', '#/cluster/pods'],
-  ['no pods', 'empty', '#/cluster/pods'],
-  ['ten thousand pods', 'many', '#/cluster/pods'],
-  ['pod', 'trouble', '#/cluster/pods/default/photos-0'],
-  ['pod’s logs', 'trouble', '#/cluster/pods/default/photos-0?tab=logs'],
-  ['events', 'trouble', '#/cluster/events'],
-  ['event', 'trouble', '#/cluster/events/default/Pod%2Fphotos-0/BackOff'],
-  ['event that is gone', 'trouble', '#/cluster/events/default/Pod%2Fno/No'],
-  ['node that is gone', 'running', '#/cluster/nodes/no'],
-  ['suspending', 'suspending', '#/home'],
-  ['stopping', 'stopping', '#/home'],
-  ['stopping for long', 'slowstop', '#/home'],
-  ['suspending for long', 'slowsuspend', '#/home'],
-  ['stopped', 'stopped', '#/home'],
-  ['cluster at rest', 'stopped', '#/cluster'],
-  ['activity', 'running', '#/activity'],
-  ['operation', 'running', '#/activity/operations/14'],
-  ['no operations', 'running', '#/activity/operations?q=nothing-like-this'],
-  ['operations', 'running', '#/activity/operations'],
-  ['settings', 'running', '#/settings'],
-  ['size', 'running', '#/settings/machine'],
-  ['about', 'running', '#/settings/about'],
-  ['refused', 'refused', ''],
-  ['unreachable', 'dead', ''],
-  ['long names', 'long', '#/home'],
-  ['charts', 'running', '#/home', (page) => page.locator('figure canvas').first().waitFor()],
-  [
-    'a choice of columns',
-    'long',
-    '#/cluster/pods',
-    (page) => page.locator('.chooser button').first().click(),
-  ],
-  ['a question', 'running', '#/settings/machine', (page) => page.locator('button.danger').click()],
-];
 
 const THEMES = ['light', 'dark', 'contrast'];
 

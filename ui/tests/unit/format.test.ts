@@ -37,6 +37,10 @@ describe('ages', () => {
     [7200, '2h'],
     [172_800, '2d'],
   ])('%d is %s', (value, text) => expect(age(value)).toBe(text));
+  test('in Chinese they are Chinese', () => {
+    setLanguage('zh');
+    expect([8, 120, 7200, 345_600].map(age)).toEqual(['8秒', '2分', '2时', '4天']);
+  });
   test('a time that can’t be read is no age', () => expect(since('never', Date.now())).toBe(0));
   test('in words, in both languages', () => {
     const now = Date.parse('2026-01-02T12:00:00Z');

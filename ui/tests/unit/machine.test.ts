@@ -150,14 +150,20 @@ test('a task tells the step of the boot by its name', () => {
 describe('errors', () => {
   const error = { code: 'disk_full', message: 'No space is left in /data', hint: 'Free 1 GB.' } as const;
   test('the supervisor’s words come first', () => {
-    expect(errorWords(error)).toEqual({ title: 'No space is left in /data', text: '', hint: 'Free 1 GB.' });
+    expect(errorWords(error)).toEqual({
+      title: 'No space is left in /data',
+      text: '',
+      hint: 'Free 1 GB.',
+      original: '',
+    });
   });
-  test('in another language what it means stands before them', () => {
+  test('in another language they are the original of what the code means', () => {
     setLanguage('zh');
     expect(errorWords(error)).toEqual({
       title: '磁盘空间不足',
-      text: 'No space is left in /data',
-      hint: 'Free 1 GB.',
+      text: '',
+      hint: '请释放一些磁盘空间，然后重试。',
+      original: 'No space is left in /data Free 1 GB.',
     });
   });
   test('an answer without words is told by its code', () => {

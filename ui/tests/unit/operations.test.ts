@@ -77,10 +77,20 @@ describe('conditions', () => {
       'MemoryHealthy',
     ]);
   });
-  test('in Chinese their meaning comes first, and the machine’s own words only where something is amiss', () => {
-    setLanguage('zh');
+  test('in Chinese they are told by their meaning, and the machine’s own words are the original', () => {
     const [kubernetes, , door] = conditionsInOrder(machine);
-    expect(kubernetes && conditionWords(kubernetes)).toMatch(/^Kubernetes 未就绪。 Running, but/);
-    expect(door && conditionWords(door)).toBe('云主机有响应。');
+    if (!kubernetes || !door) throw new Error('they are there');
+    expect(conditionWords(kubernetes)).toMatchObject({ title: 'Kubernetes', original: '' });
+    setLanguage('zh');
+    expect(conditionWords(kubernetes)).toMatchObject({
+      text: 'Kubernetes 未就绪。',
+      hint: expect.stringMatching(/日志/) as string,
+    });
+    expect(conditionWords(kubernetes).original).toMatch(/^Running, but .*Kubernetes log\.$/);
+    expect(conditionWords(door)).toMatchObject({ text: '云主机有响应。', hint: '' });
+    // One that is newer than this page has no meaning here: its own words are the original.
+    const newer = { ...kubernetes, type: 'Newer' };
+    expect(conditionWords(newer)).toMatchObject({ title: 'Newer', text: '' });
+    expect(conditionWords(newer).original).not.toBe('');
   });
 });

@@ -7,6 +7,7 @@ import { en as desktopEn } from '../../apps/desktop/src/text/en';
 import { zh as desktopZh } from '../../apps/desktop/src/text/zh';
 import { t, tn } from '../../apps/native/src/text';
 import { en } from '../../apps/native/src/text/en';
+import { catalogue } from '../../apps/native/src/text/said';
 import { zh } from '../../apps/native/src/text/zh';
 import { catalogues } from '../../packages/kit/src/text';
 
@@ -31,6 +32,61 @@ describe.each([
   test('every singular has its plural', () => {
     for (const key of Object.keys(english).filter((name) => name.endsWith('.one'))) {
       expect(english[key.replace(/one$/, 'other')], key).toBeDefined();
+    }
+  });
+});
+
+describe('what the supervisor says is told in Chinese', () => {
+  const source = (path: string) => readFileSync(join(root, path), 'utf8');
+  test('every error, with what to do', () => {
+    const union = /ErrorCode = ([^;]+);/.exec(source('packages/api/src/gen/types.ts'))?.[1] ?? '';
+    const codes = [...union.matchAll(/"(\w+)"/g)].map(([, code]) => code ?? '');
+    expect(codes).toContain('disk_full');
+    for (const code of codes) {
+      expect(Object.keys(zh), code).toContain(`error.${code}`);
+      if (code !== 'supervisor_unreachable') expect(catalogue[`error.${code}.hint`], code).toBeTruthy();
+    }
+  });
+  test('every check of the computer, with what to do', () => {
+    const rust =
+      source('../crates/alcove-host/src/checks.rs') + source('../crates/alcove-host/src/secrets.rs');
+    const names = [...rust.matchAll(/check\("(\w+)", "|id: "(\w+)"\.to_owned/g)].map(
+      (found) => found[1] ?? found[2],
+    );
+    expect(names).toContain('secrets');
+    for (const name of names) {
+      expect(catalogue[`check.${name}`], name).toBeTruthy();
+      expect(catalogue[`check.${name}.ok`], name).toBeTruthy();
+      const bad = ['warn', 'fail'].filter((status) => catalogue[`check.${name}.${status}`]);
+      expect(bad, name).not.toEqual([]);
+      for (const status of bad) expect(catalogue[`check.${name}.${status}.hint`], name).toBeTruthy();
+    }
+  });
+  test('every condition, with what to do', () => {
+    const rust = [
+      'alcove-guest/src/daemon/conditions.rs',
+      'alcove-api/src/actor/mod.rs',
+      'alcove-api/src/actor/keys.rs',
+      'alcove-api/src/actor/disk.rs',
+      'alcove-api/src/actor/actions.rs',
+      'alcove-api/src/actor/hearing.rs',
+    ]
+      .map((path) => source(`../crates/${path}`))
+      .join('');
+    const found = [...rust.matchAll(/set_condition\(\s*"(\w+)"|const CONDITION: &str = "(\w+)"/g)];
+    const names = new Set(found.map((each) => each[1] ?? each[2] ?? ''));
+    expect([...names]).toEqual(
+      expect.arrayContaining(['KeysReadable', 'DiskHasItsSize', 'LastBootClean', 'DoorOpen']),
+    );
+    for (const name of names) {
+      expect(Object.keys(zh), name).toContain(`condition.${name}`);
+      expect(Object.keys(zh), name).toContain(`condition.${name}.False`);
+      expect(catalogue[`condition.${name}.False.hint`], name).toBeTruthy();
+    }
+  });
+  test('the machine has one name', () => {
+    for (const [key, text] of Object.entries({ ...zh, ...catalogue })) {
+      expect(text.replaceAll('云主机', ''), key).not.toMatch(/机器|虚拟机|主机|映像/);
     }
   });
 });

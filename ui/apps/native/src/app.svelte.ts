@@ -11,7 +11,7 @@ import {
 import { setLanguage } from '@alcove/i18n';
 import { toast } from '@alcove/kit';
 import { recall, remember, type Platform } from '@alcove/platform';
-import { errorWords } from './errors';
+import { errorWords, together } from './errors';
 import { parseRoute, type Route } from './route';
 import { t } from './text';
 
@@ -95,7 +95,8 @@ class App {
   /** Says what went wrong. */
   say(error: ApiError): void {
     const words = errorWords(error);
-    toast({ tone: 'failed', title: words.title, text: [words.text, words.hint].filter(Boolean).join(' ') });
+    const { title, text, hint, original } = words;
+    toast({ tone: 'failed', title, text: together(text, hint), original });
   }
 
   /** Carries out an operation once at a time; what goes wrong is said. */

@@ -1,24 +1,55 @@
-import type { ApiError } from '@alcove/api';
-import { language } from '@alcove/i18n';
-import { maybe } from './text';
+import type { ApiError, Check } from '@alcove/api';
+import { maybe, t } from './text';
+import { foreign, told } from './text/said';
 
 /** An error in words: what happened, more about it, what to do. */
 export interface Words {
   title: string;
   text: string;
   hint: string;
+  /** The same in the supervisor's own words, where the page speaks another language; else empty. */
+  original: string;
 }
 
+/** Several sayings as one, without those that are empty. */
+export const together = (...sayings: string[]): string => sayings.filter(Boolean).join(' ');
+
 /**
- * An error as it is shown. The supervisor's own words come first, as the command line shows them. Where they are
- * missing, or are in another language than the page, what the code means stands before them.
+ * An error as it is shown. In English the supervisor's own words come first, as the command line shows them. Where they
+ * are missing, or the page speaks another language, it is told by its code.
  */
 export function errorWords(error: ApiError): Words {
-  const meaning = maybe(`error.${error.code}`, error.code);
   const said = /^(HTTP \d+)?$/.test(error.message) ? '' : error.message;
-  const foreign = error.code === 'supervisor_unreachable' || language() !== 'en';
-  const hint = error.hint || maybe(`error.${error.code}.hint`, '');
-  if (!said || foreign)
-    return { title: meaning, text: error.code === 'supervisor_unreachable' ? '' : said, hint };
-  return { title: said, text: '', hint };
+  const hint = maybe(`error.${error.code}.hint`, '');
+  // What nobody answered was put into words here, or by the browser.
+  const own = error.code === 'supervisor_unreachable';
+  if (foreign()) {
+    return {
+      title: maybe(`error.${error.code}`, t('error.internal')),
+      text: '',
+      hint: told(`error.${error.code}.hint`) || hint,
+      original: own ? '' : together(said, error.hint),
+    };
+  }
+  if (!said || own) {
+    return {
+      title: maybe(`error.${error.code}`, error.code),
+      text: '',
+      hint: error.hint || hint,
+      original: '',
+    };
+  }
+  return { title: said, text: '', hint: error.hint || hint, original: '' };
+}
+
+/** A check of this computer in words. */
+export function checkWords({ id, status, title, message, hint }: Check): Words {
+  const name = told(`check.${id}`);
+  if (!foreign() || !name) return { title, text: message, hint: status === 'ok' ? '' : hint, original: '' };
+  return {
+    title: name,
+    text: told(`check.${id}.${status}`),
+    hint: status === 'ok' ? '' : told(`check.${id}.${status}.hint`),
+    original: together(message, status === 'ok' ? '' : hint),
+  };
 }

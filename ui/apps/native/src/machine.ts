@@ -9,9 +9,11 @@ import type {
   TaskState,
   Transfer,
 } from '@alcove/api';
-import { bytes, duration, language, since } from '@alcove/i18n';
+import { bytes, duration, since } from '@alcove/i18n';
 import type { Step, Tone } from '@alcove/kit';
+import { together, type Words } from './errors';
 import { maybe, t, tn } from './text';
+import { foreign, told } from './text/said';
 
 /** Logs of the machine that can be read. */
 export const LOG_SOURCES = ['all', 'k3s', 'alcove-guest', 'kernel', 'serial', 'qemu', 'alcoved'] as const;
@@ -39,7 +41,8 @@ export function transferWords({
 export function taskWords(task: Task): string {
   if (task.transfer && task.message.startsWith('file:')) return transferWords(task.transfer);
   const step = /^step:(\w+)$/.exec(task.message)?.[1];
-  return step ? maybe(`step.${step}`, step) : task.message;
+  if (step) return maybe(`step.${step}`, step);
+  return foreign() ? '' : task.message;
 }
 
 /** How a phase is drawn. */
@@ -93,16 +96,19 @@ export function conditionsInOrder(machine: Machine): Condition[] {
 /** Words that were written as part of a sentence, as a sentence of their own. */
 export const sentence = (text: string): string => text.replace(/^\p{Ll}/u, (letter) => letter.toUpperCase());
 
+/** What a condition is called. */
+export const conditionTitle = ({ type }: Condition): string => maybe(`condition.${type}`, type);
+
 /**
- * What a condition says. Where the page speaks another language than the machine, what the condition means comes first,
- * and the machine's own words only where there is something amiss.
+ * What a condition says, and what to do. Where the page speaks another language than the machine, it is told by what the
+ * condition means, and the machine's own words are the original.
  */
-export function conditionWords(condition: Condition): string {
-  const said = sentence(condition.message);
-  if (language() === 'en') return said;
-  const meaning = maybe(`condition.${condition.type}.${condition.status}`, '');
-  if (!meaning) return said;
-  return condition.status === 'True' ? meaning : [meaning, said].filter(Boolean).join(' ');
+export function conditionWords(condition: Condition): Words {
+  const [said, hint] = [sentence(condition.message), sentence(condition.hint)];
+  const title = conditionTitle(condition);
+  if (!foreign()) return { title, text: said, hint, original: '' };
+  const key = `condition.${condition.type}.${condition.status}`;
+  return { title, text: maybe(key, ''), hint: hint && told(`${key}.hint`), original: together(said, hint) };
 }
 
 /** Whether a condition holds. */
@@ -137,7 +143,7 @@ export function stateWords(machine: Machine, pods: { total: number; well: number
   switch (machine.phase) {
     case 'running': {
       const trouble = troubles(machine)[0];
-      if (trouble) return conditionWords(trouble);
+      if (trouble) return conditionWords(trouble).text || conditionTitle(trouble);
       const parts: string[] = [];
       if (pods) {
         parts.push(
@@ -212,7 +218,9 @@ export function bootSteps(boot: BootReport, elapsed: number, serial = ''): Step[
     }
     const note =
       step.state === 'failed'
-        ? step.message
+        ? foreign()
+          ? null
+          : step.message
         : step.state === 'running'
           ? (step.message ?? step.log.at(-1) ?? (step === speaks ? serial : null))
           : null;

@@ -26,7 +26,9 @@ export function operationWords({ what, result, subject }: Operation): string {
 /** More about an operation: why it failed, how large a saved state is. */
 export function operationMessage({ message }: Operation): string {
   const size = /^(\d+) bytes$/.exec(message)?.[1];
-  return size ? t('op.saved_in', { size: bytes(Number(size)) }) : sentence(message);
+  if (size) return t('op.saved_in', { size: bytes(Number(size)) });
+  const grown = /^(\d+) MiB$/.exec(message)?.[1];
+  return grown ? t('op.grown_to', { size: bytes(Number(grown) * 1024 ** 2) }) : sentence(message);
 }
 
 /** How a result is drawn. */

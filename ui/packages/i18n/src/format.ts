@@ -38,13 +38,16 @@ export function duration(seconds: number): string {
   return two(Math.floor(whole / 86_400), name.d, Math.floor((whole % 86_400) / 3600), name.h);
 }
 
+const shortNames = { en: { d: 'd', h: 'h', m: 'm', s: 's' }, zh: { d: '天', h: '时', m: '分', s: '秒' } };
+
 /** A length of time with one unit, for tables: `4d`, `3h`, `12m`, `8s`. */
 export function age(seconds: number): string {
+  const name = shortNames[language()];
   const value = Math.max(0, Math.floor(seconds));
-  if (value < 120) return `${value}s`;
-  if (value < 7200) return `${Math.floor(value / 60)}m`;
-  if (value < 172_800) return `${Math.floor(value / 3600)}h`;
-  return `${Math.floor(value / 86_400)}d`;
+  if (value < 120) return `${value}${name.s}`;
+  if (value < 7200) return `${Math.floor(value / 60)}${name.m}`;
+  if (value < 172_800) return `${Math.floor(value / 3600)}${name.h}`;
+  return `${Math.floor(value / 86_400)}${name.d}`;
 }
 
 /** The seconds from an RFC 3339 time to `now` (milliseconds since 1970); 0 for what can't be read. */

@@ -13,6 +13,7 @@ export { default as LogView } from './components/LogView.svelte';
 export { default as Menu } from './components/Menu.svelte';
 export { default as Meter } from './components/Meter.svelte';
 export { default as Notice } from './components/Notice.svelte';
+export { default as Original } from './components/Original.svelte';
 export { default as Picture } from './components/Picture.svelte';
 export { default as Progress } from './components/Progress.svelte';
 export { default as SearchInput } from './components/SearchInput.svelte';

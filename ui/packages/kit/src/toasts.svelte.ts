@@ -6,6 +6,8 @@ export interface Toast {
   tone: Tone;
   title: string;
   text?: string;
+  /** The same in English, where the words are in another language. */
+  original?: string;
   action?: { label: string; run: () => void };
 }
 
