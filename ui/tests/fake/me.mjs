@@ -1,7 +1,8 @@
 // @ts-nocheck: its shapes are those of the wire types, which its users check.
 // Who is signed in.
 
-export const me = (long) => ({
+export const me = (long, look) => ({
+  ...look,
   account: {
     name: 'ada',
     display_name: long ? 'Augusta Ada King, Countess of Lovelace and first of all programmers' : 'Ada',

@@ -52,6 +52,8 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     podsFail: false,
     /** The guest can't tell who is signed in. */
     meFails: false,
+    /** The language and the theme as the host tells them; older ones don't. */
+    meLook: {},
     /** How many pods change between two readings. */
     churn: 0,
     /** Containers that have restarted, so that there is an earlier log. */
@@ -131,7 +133,7 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     if (path === '/me') {
       if (state.meFails)
         json(response, 503, { code: 'guest_unreachable', message: 'The machine does not answer', hint: '' });
-      else json(response, 200, me(scenario === 'long'));
+      else json(response, 200, me(scenario === 'long', state.meLook));
       return;
     }
     if (path === '/events') {

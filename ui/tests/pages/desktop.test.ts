@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import { visit, withBrowser } from './support';
+import { accessibilityProblems, visit, withBrowser } from './support';
 
 withBrowser();
 
@@ -87,6 +87,24 @@ describe('the web desktop', () => {
         expect(family).toMatch(/^system-ui/);
       });
     }
+  });
+  test('has the language and the theme that the person chose, and follows when they change', async () => {
+    await visit('running', { app: 'desktop' }, async (page, fake) => {
+      const theme = () => page.evaluate(() => document.documentElement.dataset['theme']);
+      await page.getByRole('heading', { name: /, Ada$/ }).waitFor();
+      fake.state.meLook = { language: 'zh', theme: 'dark' };
+      await page.evaluate(() => dispatchEvent(new Event('online')));
+      await page.getByRole('heading', { name: /，Ada$/ }).waitFor();
+      expect(await theme()).toBe('dark');
+      expect(await page.locator('html').getAttribute('lang')).toBe('zh-CN');
+      const wall = page.locator('.wallpaper .wall');
+      expect(await wall.evaluate((one) => getComputedStyle(one).fill)).toBe('rgb(18, 16, 17)');
+      expect(await accessibilityProblems(page)).toEqual([]);
+      fake.state.meLook = { language: null, theme: 'system' };
+      await page.evaluate(() => dispatchEvent(new Event('online')));
+      await page.getByRole('heading', { name: /, Ada$/ }).waitFor();
+      expect(await theme()).toBeUndefined();
+    });
   });
   test('speaks Chinese to who asks for it', async () => {
     await visit('running', { app: 'desktop', language: 'zh' }, async (page) => {

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import { plainLine } from '../../packages/kit/src/log';
 import { score, type Command } from '../../packages/kit/src/palette';
 import { seeking } from '../../packages/kit/src/search';
+import { lookOf } from '../../apps/desktop/src/look';
 import { kept, snapAt, snapBox } from '../../apps/desktop/src/place';
 
 test('log lines lose their escape sequences and nothing else', () => {
@@ -32,6 +33,14 @@ test('the palette finds by any words in any order, titles first', () => {
   expect(score(suspend, 'sleep mach')).toBeGreaterThan(0);
   expect(score(suspend, 'zzz')).toBe(0);
   expect(score(suspend, 'sus')).toBeGreaterThan(score(command('Now suspend'), 'sus'));
+});
+
+test('a look that is not understood is the system’s', () => {
+  expect(lookOf({ language: 'zh', theme: 'contrast' })).toEqual({ language: 'zh', theme: 'contrast' });
+  expect(lookOf({ language: null, theme: 'system' })).toEqual({ language: null, theme: null });
+  const newer = { language: 'fr', theme: 'sepia' } as unknown as Parameters<typeof lookOf>[0];
+  expect(lookOf(newer)).toEqual({ language: null, theme: null });
+  expect(lookOf({})).toEqual({ language: null, theme: null });
 });
 
 test('windows snap at the edges and stay within reach', () => {

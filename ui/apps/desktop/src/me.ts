@@ -5,6 +5,9 @@ export interface Me {
   pod: string;
   version: string;
   kubernetes_version: string | null;
+  /** What the person chose for all of Alcove; absent where the host is older, null where nothing was chosen. */
+  language?: 'en' | 'zh' | null;
+  theme?: 'system' | 'light' | 'dark' | 'contrast' | null;
 }
 
 /** What came of asking. */
