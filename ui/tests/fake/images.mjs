@@ -26,6 +26,7 @@ const MANIFEST = (version, created) => ({
 
 const IMAGE_BYTES = 287 * MIB;
 const IMAGE = '4be1c93a77d0';
+const OTHER = '9c2f1ab03d5e';
 
 /** An image as the list shows it. */
 const image = (version, role, created = '2026-09-01T08:30:00Z') => ({
@@ -99,7 +100,8 @@ export function fakeImages({ scenario, state, send, later, nextId }) {
         : null;
     const half = { version: IMAGE, bytes: IMAGE_BYTES / 2, total_bytes: IMAGE_BYTES };
     state.unfinished = error ? [half] : [];
-    if (!error) state.images = [image(IMAGE, 'next')];
+    // Where one is in use, another comes beside it.
+    if (!error) state.images = [...state.images, image(state.images.length ? OTHER : IMAGE, 'next')];
     Object.assign(one, {
       state: error ? 'failed' : 'succeeded',
       cancellable: false,

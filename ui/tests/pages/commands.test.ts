@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import type { Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
 import type { Scenario } from '../fake/server.mjs';
@@ -105,5 +106,78 @@ describe('from the palette', () => {
       fake.cutStreams();
       await page.getByRole('heading', { name: 'Alcove doesn’t answer' }).waitFor();
     });
+  });
+});
+
+describe('every operation of the API that changes something', () => {
+  /** What the palette has no command for, and why. */
+  const ELSEWHERE: Record<string, string> = {
+    'POST /machine': 'the first run makes the machine, and has no palette',
+  };
+  /** A command, and the button that its question or its page is answered with. */
+  const WAYS: [Scenario, string, string?][] = [
+    ['running', 'open web desktop'],
+    ['running', 'suspend'],
+    ['suspended', 'resume'],
+    ['running', 'restart the machine', 'Restart'],
+    ['running', 'shut the machine down', 'Shut down'],
+    ['running', 'turn the machine off', 'Turn off at once'],
+    ['running', 'delete the machine', 'Delete everything'],
+    ['suspended', 'make a snapshot', 'Make a snapshot'],
+    ['suspended', 'restore the snapshot', 'Restore'],
+    ['suspended', 'delete the snapshot', 'Delete'],
+    ['running', 'theme: dark'],
+    ['running', 'bring another image', 'Bring it'],
+    ['many', 'delete image', 'Delete'],
+    ['running', 'quit alcove', 'Quit Alcove'],
+  ];
+
+  test('is reached from the palette', { timeout: 240_000 }, async () => {
+    const document = readFileSync(new URL('../../../crates/alcoved/src/openapi.rs', import.meta.url), 'utf8');
+    const described = [...document.matchAll(/add\(\s*"(post|patch|delete|put)",\s*"([^"]+)"/g)].map(
+      ([, method = '', path = '']) => `${method.toUpperCase()} ${path}`,
+    );
+    expect(described.length).toBeGreaterThan(10);
+    const reached = new Set<string>();
+    const note = (fake: Parameters<typeof called>[0]) => {
+      for (const call of called(fake)) {
+        const fits = (operation: string) =>
+          new RegExp(`^${operation.replace(/\{\w+\}/g, '[^/]+')}$`).test(call);
+        reached.add(described.find(fits) ?? call);
+      }
+    };
+    for (const [scenario, words, answer] of WAYS) {
+      await visit(scenario, { hash: '#/home' }, async (page, fake) => {
+        await page.keyboard.press('Control+k');
+        await page.getByRole('option').first().waitFor();
+        await page.keyboard.type(words);
+        // What was read for the palette has arrived.
+        await page
+          .getByRole('option', { name: new RegExp(words, 'i') })
+          .first()
+          .waitFor();
+        await page.keyboard.press('Enter');
+        if (answer) {
+          const word = page.getByLabel('Type default to confirm');
+          const button = page
+            .getByRole(answer === 'Bring it' ? 'main' : 'dialog')
+            .getByRole('button', { name: answer, exact: true });
+          await button.waitFor();
+          if (await word.count()) await word.fill('default');
+          await button.click();
+        }
+        await expect.poll(() => called(fake).length, { message: words }).toBeGreaterThan(0);
+        note(fake);
+      });
+    }
+    // A start can be cancelled while it goes on.
+    await visit('stopped', { hash: '#/home', bootSpeed: 1 }, async (page, fake) => {
+      await command(page, 'start');
+      await page.getByRole('heading', { level: 1, name: 'Starting' }).waitFor();
+      await command(page, 'cancel: start');
+      await expect.poll(() => called(fake).length).toBe(2);
+      note(fake);
+    });
+    expect([...reached, ...Object.keys(ELSEWHERE)].sort()).toEqual(described.sort());
   });
 });

@@ -138,6 +138,35 @@ describe('about the image', () => {
     });
   });
 
+  test('brings another one, with its progress; it fails with what to do, and is cancelled', async () => {
+    await visit('running', { hash: '#/settings/about', width: 720, height: 520 }, async (page, fake) => {
+      await settled(page);
+      fake.state.fetch = 'fail';
+      await page.getByRole('button', { name: 'Bring another image' }).click();
+      await page.getByText('The present one stays, to go back to.').waitFor();
+      const source = page.getByRole('textbox', { name: 'Where it comes from' });
+      await source.fill('/media/ada/STICK/image');
+      expect(await accessibilityProblems(page)).toEqual([]);
+      await page.getByRole('button', { name: 'Bring it' }).click();
+      await page.getByRole('progressbar', { name: 'Bringing the image' }).waitFor();
+      expect(await page.getByRole('button', { name: 'Bring it' }).count()).toBe(0);
+      await page.getByText('broke off half-way').waitFor();
+      expect(await overflowing(page)).toEqual([]);
+
+      fake.state.fetch = 'stay';
+      await page.getByRole('button', { name: 'Bring it' }).click();
+      await page.getByRole('main').getByRole('button', { name: 'Cancel' }).click();
+      await page.getByRole('button', { name: 'Bring it' }).waitFor();
+
+      fake.state.fetch = 'succeed';
+      await page.getByRole('button', { name: 'Bring it' }).click();
+      await page.getByText('The image is here').waitFor();
+      await page.getByText('9c2f1ab03d5e', { exact: true }).waitFor();
+      await page.getByRole('button', { name: 'Bring another image' }).waitFor();
+      expect(posts(fake)).toContain('POST /images/fetch');
+    });
+  });
+
   test('deletes another one after asking', async () => {
     await visit('many', { hash: '#/settings/about' }, async (page, fake) => {
       await settled(page);

@@ -12,9 +12,10 @@ import {
   verb,
 } from './actions';
 import { app } from './app.svelte';
-import { holds, isOn, isStuck, LOG_SOURCES, taskWords } from './machine';
+import { askRemoveImage, images, removable } from './images';
+import { holds, isOn, isStuck, LOG_SOURCES } from './machine';
 import { WINDOW_KEYS } from './shortcuts';
-import { t } from './text';
+import { maybe, t } from './text';
 
 /** Everything that the person can do or go to now. */
 export function commands(): Command[] {
@@ -122,11 +123,11 @@ export function commands(): Command[] {
       run: () => void app.change({ language }),
     });
   }
-  list.push(...policies());
+  list.push(...policies(), ...imageCommands());
   for (const task of app.live.tasks.filter(({ cancellable, ended }) => cancellable && !ended)) {
     list.push({
       id: `cancel.${task.id}`,
-      title: t('palette.cancel', { task: taskWords(task) || task.kind }),
+      title: t('palette.cancel', { task: maybe(`task.${task.kind}`, task.kind) }),
       group: t('rail.activity'),
       run: () => void app.run(`cancel.${task.id}`, () => app.live.client.cancelTask(task.id)),
     });
@@ -138,6 +139,31 @@ export function commands(): Command[] {
     run: quit,
     ...(app.platform.capabilities.quit ? { shortcut: WINDOW_KEYS.quit } : {}),
   });
+  return list;
+}
+
+/** Bringing an image, and deleting those that nothing needs. */
+function imageCommands(): Command[] {
+  const group = t('palette.machine');
+  const list: Command[] = [];
+  if (!app.live.tasks.some(({ kind, ended }) => kind === 'image.fetch' && !ended)) {
+    list.push({
+      id: 'image.bring',
+      title: t('image.bring'),
+      group,
+      words: 'update fetch',
+      run: () => app.go('#/settings/about?bring=1'),
+    });
+  }
+  for (const entry of images.value?.images.filter(removable) ?? []) {
+    const { version } = entry.manifest;
+    list.push({
+      id: `image.remove.${version}`,
+      title: t('image.remove.label', { version }),
+      group,
+      run: () => askRemoveImage(entry),
+    });
+  }
   return list;
 }
 

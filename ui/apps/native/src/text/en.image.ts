@@ -54,6 +54,9 @@ export const image = {
   'image.remove.label': 'Delete image {version}',
   'image.ask': 'Delete this image?',
   'image.ask.text': 'Image {version} is deleted from this computer. The machine does not need it.',
+  'image.bring': 'Bring another image',
+  'image.bring.why':
+    'It is tried at the next start from the beginning. The present one stays, to go back to.',
   'image.no_image': 'There is no image on this computer yet.',
   'image.damaged': 'An image can’t be used',
   'role.active': 'In use',

@@ -55,6 +55,8 @@ export const image: Record<keyof typeof en, string> = {
   'image.remove.label': '删除镜像 {version}',
   'image.ask': '删除此镜像？',
   'image.ask.text': '镜像 {version} 将从这台电脑上删除。云主机不需要它。',
+  'image.bring': '获取另一个镜像',
+  'image.bring.why': '下次从头启动时会试用它。当前镜像会保留，以便恢复。',
   'image.no_image': '这台电脑上还没有镜像。',
   'image.damaged': '有一个镜像无法使用',
   'role.active': '使用中',
