@@ -58,8 +58,45 @@ const PAGES = [
   ['slowstop', 'slowstop', '#/home'],
   ['stopped', 'stopped', '#/home'],
   ['snapshots', 'suspended', '#/home/snapshots'],
+  [
+    'snapshots-making',
+    'suspended',
+    '#/home/snapshots',
+    async (page, fake) => {
+      fake.state.taskMs = 60_000;
+      await page.getByRole('button', { name: /Make a snapshot|制作快照/ }).click();
+      await page
+        .getByRole('dialog')
+        .getByRole('button', { name: /Make a snapshot|制作快照/ })
+        .click();
+    },
+  ],
+  [
+    'snapshots-failed',
+    'suspended',
+    '#/home/snapshots',
+    async (page, fake) => {
+      fake.state.tasksFail = true;
+      await page.getByRole('button', { name: /Make a snapshot|制作快照/ }).click();
+      await page
+        .getByRole('dialog')
+        .getByRole('button', { name: /Make a snapshot|制作快照/ })
+        .click();
+      await page.getByRole('alert').waitFor();
+    },
+  ],
   ['shell', 'running', '#/home/shell', (page) => page.locator('.xterm-rows').getByText('walnut').waitFor()],
   ['logs', 'running', '#/home/logs?q=warning'],
+  [
+    'logs-broken',
+    'running',
+    '#/home/logs',
+    async (page, fake) => {
+      fake.state.logsFail = true;
+      fake.cutLogs();
+      await page.getByText(/The log broke off|日志已中断/).waitFor();
+    },
+  ],
   ['console', 'running', '#/home/console'],
   ['cluster', 'trouble', '#/cluster'],
   ['nodes', 'running', '#/cluster/nodes/walnut-alcove'],
@@ -94,6 +131,42 @@ const PAGES = [
     },
   ],
   ['about', 'running', '#/settings/about'],
+  [
+    'about-worse',
+    'running',
+    '#/settings/about',
+    async (page, fake) => {
+      fake.state.worse = true;
+      await page.reload();
+      await page.getByRole('button', { name: /Bring another image|获取另一个镜像/ }).click();
+    },
+  ],
+  [
+    'home-worse',
+    'trouble',
+    '#/home',
+    async (page, fake) => {
+      fake.state.worse = true;
+      await page.reload();
+      await page.locator('h1').waitFor();
+    },
+  ],
+  [
+    'quit',
+    'running',
+    '#/settings',
+    async (page, fake) => {
+      await page
+        .getByRole('main')
+        .getByRole('button', { name: /Quit Alcove|退出 Alcove/ })
+        .click();
+      await page
+        .getByRole('dialog')
+        .getByRole('button', { name: /Quit Alcove|退出 Alcove/ })
+        .click();
+      await page.getByRole('heading', { name: /Alcove has quit|Alcove 已退出/ }).waitFor();
+    },
+  ],
   ['refused', 'refused', ''],
   ['dead', 'dead', ''],
   ['palette', 'running', '#/home', (page) => page.keyboard.press('Control+k')],

@@ -245,7 +245,13 @@ export function fakeMachine({ scenario, instance, bootSpeed, state, send, later,
         case 'GET /machine/boot':
           return { body: state.boot };
         case 'POST /quit':
-          return { status: 202, body: task('machine.suspend', 200, leave) };
+          return {
+            status: 202,
+            body: task('machine.suspend', 200, () => {
+              setPhase('suspended');
+              leave();
+            }),
+          };
         default:
           return null;
       }

@@ -97,11 +97,12 @@ describe('from the palette', () => {
       await page.getByRole('dialog').getByRole('button', { name: 'Quit Alcove' }).click();
       await expect.poll(() => called(fake)).toEqual(['POST /quit']);
       await page.getByRole('heading', { name: 'Alcove has quit' }).waitFor();
+      await page.getByText('The machine is suspended: what ran in it').waitFor();
       await page.getByText('open Alcove from your applications').waitFor();
       expect(await page.getByText('doesn’t answer').count()).toBe(0);
       // Started again, it is there again, and when it is lost then, that is said.
       fake.state.down = false;
-      await page.getByRole('heading', { level: 1, name: 'Running' }).waitFor();
+      await page.getByRole('heading', { level: 1, name: 'Suspended' }).waitFor();
       fake.state.down = true;
       fake.cutStreams();
       await page.getByRole('heading', { name: 'Alcove doesn’t answer' }).waitFor();
@@ -164,6 +165,8 @@ describe('every operation of the API that changes something', () => {
             .getByRole('button', { name: answer, exact: true });
           await button.waitFor();
           if (await word.count()) await word.fill('default');
+          const source = page.getByRole('textbox', { name: 'Where it comes from' });
+          if (await source.count()) await source.fill('/media/ada/STICK/image');
           await button.click();
         }
         await expect.poll(() => called(fake).length, { message: words }).toBeGreaterThan(0);

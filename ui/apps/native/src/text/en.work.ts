@@ -17,6 +17,7 @@ export const work = {
   'quit.title': 'Alcove has quit',
   'quit.suspended': 'The machine is suspended: what ran in it is on this computer’s disk.',
   'quit.stopped': 'The machine is off. Your data is on this computer’s disk.',
+  'quit.rests': 'The machine was put to rest first. Your data is on this computer’s disk.',
   'quit.hint':
     'To start it again, open Alcove from your applications, or run “alcove open” on this computer.',
   'quit.back': 'This page comes back by itself once Alcove runs.',

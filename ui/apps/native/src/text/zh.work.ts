@@ -19,6 +19,7 @@ export const work: Record<keyof typeof en, string> = {
   'quit.title': 'Alcove 已退出',
   'quit.suspended': '云主机已挂起：其中运行的内容保存在这台电脑的磁盘上。',
   'quit.stopped': '云主机已关闭。您的数据在这台电脑的磁盘上。',
+  'quit.rests': '退出前已让云主机休息。您的数据在这台电脑的磁盘上。',
   'quit.hint': '如需再次启动，请从应用程序中打开 Alcove，或在这台电脑上运行 “alcove open”。',
   'quit.back': 'Alcove 运行后，此页面会自动恢复。',
   'terminal.keys': '按 {leave} 离开终端。{palette} 和 {places} 在此同样有效。',
