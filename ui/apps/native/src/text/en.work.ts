@@ -147,6 +147,9 @@ export const work = {
   'condition.MemoryHealthy.Unknown': 'It can’t be told how much memory is left.',
   'condition.LastSuspendWorked.False': 'The machine could not be suspended and runs on.',
   'condition.LastBootClean.False': 'The machine ended unexpectedly and was started again.',
+  'condition.HostDiskWorks': 'This computer’s disk',
+  'condition.HostDiskWorks.False':
+    'This computer could not read or write the machine’s disk file: the machine stands still.',
   'condition.HostDiskHasSpace.False':
     'This computer’s disk is full: the machine stands still, so that nothing is lost.',
 };
