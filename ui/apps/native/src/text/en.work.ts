@@ -147,6 +147,8 @@ export const work = {
   'condition.MemoryHealthy.Unknown': 'It can’t be told how much memory is left.',
   'condition.LastSuspendWorked.False': 'The machine could not be suspended and runs on.',
   'condition.LastBootClean.False': 'The machine ended unexpectedly and was started again.',
+  'condition.SystemUp': 'System',
+  'condition.SystemUp.False': 'The machine was started for rescue: a console, and nothing else.',
   'condition.HostDiskWorks': 'This computer’s disk',
   'condition.HostDiskWorks.False':
     'This computer could not read or write the machine’s disk file: the machine stands still.',

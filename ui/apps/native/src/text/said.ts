@@ -81,6 +81,7 @@ const zh: Record<string, string> = {
   'condition.LastSuspendWorked.False.hint': '原因见原文；排除后可再次挂起。',
   'condition.LastBootClean.False.hint': '已保存的内容仍在。串口日志中有它最后的输出。',
   'condition.HostDiskHasSpace.False.hint': '请释放一些空间，云主机随后会自动继续。',
+  'condition.SystemUp.False.hint': '请在串口控制台中操作；重启云主机后系统会恢复。',
   'condition.HostDiskWorks.False.hint': '请检查所在磁盘是否有错误或配额限制；云主机会反复尝试继续。',
   'condition.KeysReadable.False.hint': '如果系统钥匙串已锁定，请解锁：之后会自动恢复连接；否则见原文。',
   'condition.DiskHasItsSize.False.hint': '会自动重试；重启云主机时也会再试。',

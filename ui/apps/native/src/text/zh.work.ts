@@ -148,6 +148,8 @@ export const work: Record<keyof typeof en, string> = {
   'condition.MemoryHealthy.Unknown': '无法得知剩余内存。',
   'condition.LastSuspendWorked.False': '云主机未能挂起，仍在运行。',
   'condition.LastBootClean.False': '云主机意外终止，已重新启动。',
+  'condition.SystemUp': '系统',
+  'condition.SystemUp.False': '云主机以救援方式启动：只有控制台可用。',
   'condition.HostDiskWorks': '这台电脑的磁盘',
   'condition.HostDiskWorks.False': '这台电脑无法读写云主机的磁盘文件：云主机已暂停。',
   'condition.HostDiskHasSpace.False': '这台电脑的磁盘已满：云主机已暂停，以免丢失数据。',
