@@ -16,6 +16,8 @@ export default defineConfig({
           environment: 'node',
           testTimeout: 60_000,
           hookTimeout: 60_000,
+          // As long as a page is waited for elsewhere: a busy machine is no failure.
+          expect: { poll: { timeout: 8000 } },
           // One browser at a time: the machines that run this are small.
           fileParallelism: false,
           // What the files import is read once; each starts a browser of its own.

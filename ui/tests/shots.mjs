@@ -63,7 +63,7 @@ const PAGES = [
     'suspended',
     '#/home/snapshots',
     async (page, fake) => {
-      fake.state.taskMs = 60_000;
+      fake.state.holdTasks = true;
       await page.getByRole('button', { name: /Make a snapshot|制作快照/ }).click();
       await page
         .getByRole('dialog')

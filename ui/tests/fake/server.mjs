@@ -38,8 +38,8 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     down: scenario === 'dead',
     /** Each task that is begun ends for want of space. */
     tasksFail: false,
-    /** How long a task takes, where it isn't as long as it usually takes. */
-    taskMs: /** @type {number | undefined} */ (undefined),
+    /** Tasks go on until the test ends them. */
+    holdTasks: false,
     /** All that can be amiss is. */
     worse: false,
     /** No log can be read. */
@@ -175,6 +175,7 @@ export async function startFake({ scenario, app = 'native', settings = {}, bootS
     log: logs.log,
     cutLogs: logs.cut,
     endFetch: () => images.endFetch(),
+    endTasks: tasks.endTasks,
     cutStreams,
     close: () =>
       new Promise((resolve) => {

@@ -79,6 +79,8 @@ const NO_SPACE = {
 /** Begins tasks and answers the calls about them. */
 export function fakeTasks({ instance, state, send, later }) {
   let last = 20;
+  /** Ends of tasks that wait for the test. */
+  const held = [];
   const nextId = () => `t${(last += 1)}`;
 
   /** Begins a task that succeeds after `ms` milliseconds; `done` is what comes of it. */
@@ -109,7 +111,7 @@ export function fakeTasks({ instance, state, send, later }) {
     };
     state.operations = [operation, ...state.operations];
     send('operation', operation);
-    later(state.taskMs ?? ms, () => {
+    const end = () => {
       if (one.ended) return;
       const failed = state.tasksFail;
       // What comes of it is there when its end is told.
@@ -122,13 +124,19 @@ export function fakeTasks({ instance, state, send, later }) {
         error: failed ? NO_SPACE : null,
       });
       send('task', one);
-    });
+    };
+    if (state.holdTasks) held.push(end);
+    else later(ms, end);
     return one;
   }
 
   return {
     nextId,
     task,
+    /** Ends the tasks that were held. */
+    endTasks: () => {
+      for (const end of held.splice(0)) end();
+    },
     answer(method, path, query) {
       if (/^\/tasks\/[^/]+\/cancel$/.test(path)) {
         const one = state.tasks.find(({ id }) => path.includes(`/${id}/`));

@@ -9,7 +9,7 @@ const paths = (fake: { requests: { method?: string | undefined; path: string }[]
 describe('a snapshot', () => {
   test('is made, restored and deleted: under way it stands in the list, and its end is said', async () => {
     await visit('suspended', { hash: '#/home/snapshots' }, async (page, fake) => {
-      fake.state.taskMs = 700;
+      fake.state.holdTasks = true;
       const make = page.getByRole('button', { name: 'Make a snapshot' });
       await make.click();
       await page.getByRole('textbox', { name: 'Name' }).fill('no spaces');
@@ -22,17 +22,20 @@ describe('a snapshot', () => {
       expect(await page.getByRole('button', { name: 'Restore: before-upgrade' }).isDisabled()).toBe(true);
       expect(await accessibilityProblems(page)).toEqual([]);
       expect(await page.getByText('was made').count()).toBe(0);
+      fake.endTasks();
       await page.getByText('The snapshot “calm” was made').waitFor();
 
       await page.getByRole('button', { name: 'Restore: calm' }).click();
       await page.getByRole('dialog').getByRole('button', { name: 'Restore' }).click();
       await page.getByRole('progressbar', { name: 'The machine is being brought back to it' }).waitFor();
+      fake.endTasks();
       await page.getByText('The machine is what it was in “calm”').waitFor();
 
       await page.getByRole('button', { name: 'More: calm' }).click();
       await page.getByRole('menuitem', { name: 'Delete' }).click();
       await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
       await page.getByRole('progressbar', { name: 'It is being deleted' }).waitFor();
+      fake.endTasks();
       await page.getByText('The snapshot “calm” was deleted').waitFor();
       await page.getByText('calm', { exact: true }).waitFor({ state: 'detached' });
       expect(paths(fake)).toEqual([
@@ -67,11 +70,13 @@ describe('a snapshot', () => {
   test('that fails while another page is looked at says so there', async () => {
     await visit('suspended', { hash: '#/home/snapshots' }, async (page, fake) => {
       fake.state.tasksFail = true;
-      fake.state.taskMs = 400;
+      fake.state.holdTasks = true;
       await page.getByRole('button', { name: 'Make a snapshot' }).click();
       await page.getByRole('dialog').getByRole('button', { name: 'Make a snapshot' }).click();
       await page.getByRole('progressbar', { name: 'It is being made' }).waitFor();
       await page.getByRole('link', { name: 'Activity' }).click();
+      await page.getByRole('heading', { name: 'Activity' }).waitFor();
+      fake.endTasks();
       await page.getByRole('region', { name: 'Messages' }).getByText('Free 1.2 GB').waitFor();
     });
   });
@@ -89,11 +94,12 @@ describe('the machine is deleted', () => {
   const ask = 'Delete the machine';
   test('and is busy until it is gone', async () => {
     await visit('stopped', { hash: '#/settings/machine' }, async (page, fake) => {
-      fake.state.taskMs = 500;
+      fake.state.holdTasks = true;
       await page.getByRole('button', { name: ask }).click();
       await page.getByLabel('Type default to confirm').fill('default');
       await page.getByRole('dialog').getByRole('button', { name: 'Delete everything' }).click();
       await page.locator('button.danger[aria-busy=true]').waitFor();
+      fake.endTasks();
       await page.getByText('The machine was deleted').waitFor();
       await page.getByRole('heading', { name: 'A cloud of your own' }).waitFor();
     });
