@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use alcove_types::{
     Condition, ConditionStatus,
@@ -76,4 +76,16 @@ async fn a_machine_that_was_taken_over_is_known_as_well_as_before() {
     common::wants(&next, 16);
     next.change_settings(&serde_json::json!({ "machine": { "cpus": 1 } }), &me()).unwrap();
     assert_eq!(next.machine().restart_needed, ["machine.cpus"]);
+}
+
+#[tokio::test]
+async fn a_hypervisor_that_hangs_is_said_to_and_is_fine_when_it_answers_again() {
+    let world = World::new(DEADLINE);
+    let supervisor = world.running().await;
+    world.stage.silence(Instant::now().checked_sub(Duration::from_secs(61)));
+    until("it is said", || supervisor.machine().phase == Phase::Failed).await;
+    assert!(supervisor.machine().failure.unwrap().error.hint.contains("alcove kill"));
+    world.stage.silence(None);
+    until("it is fine", || supervisor.machine().phase == Phase::Running).await;
+    assert_eq!(supervisor.machine().failure, None);
 }

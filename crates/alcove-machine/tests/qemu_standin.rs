@@ -332,7 +332,15 @@ async fn a_qemu_that_does_not_answer_is_called_silent() {
     };
     assert_eq!(silent(&provider).await, None);
     let pid = Pid::from_raw(i32::try_from(bench.pid().unwrap()).unwrap()).unwrap();
-    kill_process(pid, Signal::STOP).unwrap();
+    let stop = async || {
+        kill_process(pid, Signal::STOP).unwrap();
+        // A signal takes effect a little later.
+        let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
+        while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    stop().await;
     let since = silent(&provider).await.expect("it answered");
     assert_eq!(silent(&provider).await, Some(since), "it counts from the first time");
     // As does the supervisor that finds it so.
@@ -341,7 +349,7 @@ async fn a_qemu_that_does_not_answer_is_called_silent() {
     drop(fresh);
     kill_process(pid, Signal::CONT).unwrap();
     assert_eq!(silent(&provider).await, None, "one that was only busy is as it was");
-    kill_process(pid, Signal::STOP).unwrap();
+    stop().await;
     assert!(silent(&provider).await.is_some_and(|again| again > since));
     provider.kill().await.unwrap();
     starts_cold(&bench, &provider).await;

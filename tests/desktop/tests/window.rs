@@ -101,7 +101,11 @@ async fn quitting_puts_the_machine_away_and_ends_everything() -> anyhow::Result<
     app.ended(SOON).await?;
     let asked = place.asked();
     ensure!(asked == [r#"POST /api/v1/quit {"suspend":true}"#], "{asked:?}");
-    ensure!(running(&place.program("alcoved")).is_empty(), "the supervisor has ended as well");
+    eventually("the supervisor has ended as well", SOON, || async {
+        ensure!(running(&place.program("alcoved")).is_empty());
+        Ok(())
+    })
+    .await?;
     Ok(())
 }
 

@@ -185,6 +185,21 @@ impl Actor {
         }
     }
 
+    /// The hypervisor lives and says nothing.
+    pub(super) fn does_not_answer(&mut self) {
+        self.give_up(Trouble {
+            error: ApiError::new(
+                ErrorCode::HypervisorFailed,
+                "The machine is on, and its hypervisor has not answered for a minute.",
+                "Wait, if this computer is very busy: when it answers, all is well. Otherwise end the machine with `alcove kill`, then start it again.",
+            ),
+            last_words: self.shared.console_tail(LAST_LINES),
+            in_the_way: false,
+            killed: false,
+            image_s_own: false,
+        });
+    }
+
     /// The boot's deadline has passed.
     pub(super) fn never_ready(&mut self) {
         let (step, words) = self.shared.see(|v| {

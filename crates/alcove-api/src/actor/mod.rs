@@ -91,6 +91,8 @@ pub(crate) struct Actor {
 
 /// Between two looks at a machine that rests.
 const LOOK: Duration = Duration::from_secs(5);
+/// A hypervisor that has not answered for this long is said to hang.
+const HANGS: Duration = Duration::from_secs(60);
 /// Between two tries to let a machine go on whose disk could not be read or written.
 const CONTINUE_AGAIN: Duration = Duration::from_secs(5);
 /// Between two starts when something else was at work on the machine, and how often that is borne.
@@ -201,7 +203,13 @@ impl Actor {
 
     /// All of it that is to be up is up.
     fn is_up(&self) -> bool {
-        self.ready || self.rescued
+        (self.ready || self.rescued) && !self.hangs()
+    }
+
+    /// Its hypervisor lives and has not answered for a long time.
+    fn hangs(&self) -> bool {
+        let Some(Power::On(on)) = self.seen.as_ref().map(|s| &s.power) else { return false };
+        on.silent_since.is_some_and(|since| since.elapsed() >= HANGS)
     }
 
     fn is_on(&self) -> bool {
@@ -280,6 +288,9 @@ impl Actor {
             Seen::On if self.is_up() => Phase::Running,
             Seen::On | Seen::NotBegun | Seen::Kept | Seen::Still => Phase::Starting,
         };
+        if self.hangs() && !self.given_up {
+            self.does_not_answer();
+        }
         let late = !self.ready && self.is_on() && self.ready_by.is_some_and(|by| Instant::now() >= by);
         if late && !self.given_up {
             self.never_ready();

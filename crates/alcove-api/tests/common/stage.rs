@@ -5,7 +5,7 @@ use std::{
     fs,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use alcove_api::clock;
@@ -76,6 +76,13 @@ impl Stage {
             cpu_time_ms: None,
         });
         Started { door, acceleration: Acceleration::Tcg, started_at, took: Duration::ZERO }
+    }
+
+    /// The hypervisor has not answered since then; `None` lets it answer again.
+    pub(crate) fn silence(&self, since: Option<Instant>) {
+        if let Power::On(on) = &mut self.machine().power {
+            on.silent_since = since;
+        }
     }
 
     /// Takes the disk of a machine that is off away.
