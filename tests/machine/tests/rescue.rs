@@ -97,6 +97,6 @@ fn a_machine_started_for_rescue_has_a_shell_on_its_console() -> Result<()> {
     console.types("ls /usr/lib/systemd && echo $((6 * 9))-there\n")?;
     console.shows("54-there")?;
     drop((console, second));
-    world.ok(&["kill"])?;
+    world.ok(&["kill", "--yes"])?;
     world.phase(Phase::Stopped, PATIENCE)
 }
