@@ -1,8 +1,7 @@
-//! What the real machine meets when it wakes: parts of it that were killed, a clock that is hours off, a larger disk.
+//! What the real machine meets when it wakes, and while it is awake: parts of it that were killed, a larger disk.
 
-use std::{fs, process::Command};
+use std::process::Command;
 
-use alcove_machine::{Provider, QemuProvider, qemu::QemuOptions};
 use alcove_machine_tests::{PATIENCE, World};
 use alcove_types::machine::Phase;
 use anyhow::{Context, Result, ensure};
@@ -59,52 +58,6 @@ fn parts_that_die_around_a_suspend_come_back_by_themselves() -> Result<()> {
         ensure!(!noted(&world, lost)?, "the machine itself was lost: {lost}");
     }
     Ok(())
-}
-
-/// The clocks of host and guest drift hours apart while the machine sleeps, whichever way: it wakes with the right one.
-#[test]
-fn a_clock_that_is_hours_off_is_set_when_the_machine_wakes() -> Result<()> {
-    let mut world = World::warm("clock")?;
-    world.supervise()?;
-    world.phase(Phase::Running, PATIENCE)?;
-    write(&world, "kept")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    for (jump, sign) in [("+5 hours", 1_i64), ("-7 hours", -1)] {
-        // As soon as nobody is at the door who would set it right at once; then it says so on the console.
-        let line = format!(
-            "while grep -qs ':1D13 [0-9A-F]*:[0-9A-F]* 01 ' /proc/net/tcp /proc/net/tcp6; do sleep 0.1; done; date -s '{jump}'; \
-             echo \"clock-is $(date +%s)\" > /dev/ttyS0"
-        );
-        let told = |w: &World| {
-            let log = fs::read_to_string(w.layout().serial_log()).unwrap_or_default();
-            log.lines().rev().find_map(|l| l.trim().strip_prefix("clock-is ")?.trim().parse::<i64>().ok())
-        };
-        let before = told(&world);
-        world.ok(&["shell", "--", "systemd-run", "--quiet", "--collect", "sh", "-c", &line])?;
-        world.kill_supervisor()?;
-        world.until("the guest's clock has jumped", PATIENCE, |w| Ok(told(w).is_some() && told(w) != before))?;
-        let off = told(&world).context("no clock")? - i64::try_from(unix_now()?)?;
-        ensure!(off * sign > 4 * 3600, "the clock is {off} s off");
-        let provider = QemuProvider::new(world.layout().clone(), QemuOptions::default());
-        runtime.block_on(provider.suspend())?;
-        drop(provider);
-        world.supervise()?;
-        world.phase(Phase::Running, PATIENCE)?;
-        world.until("the guest's clock is right", PATIENCE, |w| {
-            let seen: i64 = w.ok(&["shell", "--", "date", "+%s"])?.stdout.trim().parse()?;
-            Ok((seen - i64::try_from(unix_now()?)?).abs() < 20)
-        })?;
-        ensure!(!noted(&world, "machine.discard_state")?, "the memory was given up");
-        // Kubernetes has lived through it.
-        world.until("what was written is there", PATIENCE, |w| written(w, "kept"))?;
-        world
-            .until("nodes are ready", PATIENCE, |w| Ok(w.get("/api/v1/cluster/nodes")?["items"][0]["ready"] == true))?;
-    }
-    Ok(())
-}
-
-fn unix_now() -> Result<u64> {
-    Ok(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs())
 }
 
 /// A larger disk in the settings is a larger file system in the guest, while it runs.
