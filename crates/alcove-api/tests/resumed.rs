@@ -21,7 +21,9 @@ async fn a_resumed_machine_is_up_when_its_platform_answers_and_not_when_it_remem
     world.stage.machine().platform_silent = true;
     let resumed = supervisor.resume(&me()).await.unwrap();
     until("the guest has spoken", || supervisor.machine().guest.is_some()).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let asked = world.stage.machine().platform_asked;
+    // What the guest said has been heard long before that.
+    until("the platform is asked in vain", || world.stage.machine().platform_asked >= asked + 2).await;
     assert_eq!(supervisor.machine().phase, Phase::Starting);
     assert!(!supervisor.tasks().get(&resumed.id).unwrap().state.ended());
     world.stage.machine().platform_silent = false;

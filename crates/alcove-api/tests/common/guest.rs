@@ -38,6 +38,7 @@ pub(super) async fn serve(listener: TcpListener, door: Door, machine: Arc<Mutex<
             let answers = service_fn(|request: Request<Incoming>| {
                 let pods = matches!(request.uri().path(), "/v1/shell" | "/v1/logs") || service != Service::Guest;
                 let mut machine = machine.lock().unwrap();
+                machine.platform_asked += usize::from(service == Service::Gateway);
                 let answer = match service {
                     Service::Gateway if machine.platform_silent => failing(StatusCode::BAD_GATEWAY, "Nobody is there."),
                     _ if pods => others::answer(request),

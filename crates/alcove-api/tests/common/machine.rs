@@ -37,6 +37,8 @@ pub(crate) struct Machine {
     pub(crate) platform: bool,
     /// The platform does not answer, whatever the guest says.
     pub(crate) platform_silent: bool,
+    /// How often the platform was asked for something.
+    pub(crate) platform_asked: usize,
     /// What the guest says of itself beyond that.
     pub(crate) says: Vec<Condition>,
     /// It was last started for rescue.
@@ -58,6 +60,7 @@ impl Machine {
             disk: 0,
             platform: false,
             platform_silent: false,
+            platform_asked: 0,
             says: Vec::new(),
             rescue: false,
             power: Power::Absent,

@@ -68,6 +68,16 @@ impl Way {
         client
     }
 
+    /// A client and its guest in the midst of an answer: its first word has arrived.
+    async fn half_said(&self) -> (TcpStream, impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let mut client = self.asks(GET).await;
+        let mut guest = self.guest().await;
+        guest.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n").await.unwrap();
+        guest.flush().await.unwrap();
+        until(&mut client, "one").await;
+        (client, guest)
+    }
+
     /// The guest's end of the next request, behind its head.
     async fn guest(&self) -> impl AsyncRead + AsyncWrite + Unpin + Send + 'static {
         let (tcp, _) = timeout(SOON, self.guest.accept()).await.expect("nobody asks the guest").unwrap();
@@ -86,11 +96,7 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 #[tokio::test]
 async fn what_the_guest_says_arrives_before_it_has_said_all() {
     let way = Way::new().await;
-    let mut client = way.asks(GET).await;
-    let mut guest = way.guest().await;
-    guest.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n").await.unwrap();
-    guest.flush().await.unwrap();
-    until(&mut client, "one").await;
+    let (mut client, mut guest) = way.half_said().await;
     guest.write_all(b"3\r\ntwo\r\n0\r\n\r\n").await.unwrap();
     guest.flush().await.unwrap();
     until(&mut client, "two").await;
@@ -99,11 +105,7 @@ async fn what_the_guest_says_arrives_before_it_has_said_all() {
 #[tokio::test]
 async fn a_request_that_is_dropped_drops_the_guests_connection() {
     let way = Way::new().await;
-    let mut client = way.asks(GET).await;
-    let mut guest = way.guest().await;
-    guest.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n").await.unwrap();
-    guest.flush().await.unwrap();
-    until(&mut client, "one").await;
+    let (client, mut guest) = way.half_said().await;
     drop(client);
     let mut rest = Vec::new();
     // An end or an error: either way nobody is there any more.
