@@ -94,6 +94,18 @@ impl Application {
         }
     }
 
+    /// Has the page ask the application to quit, as its button does.
+    ///
+    /// # Errors
+    /// When it refuses. What ends before it has answered has not refused: the driver then finds nobody to hear.
+    pub async fn quit(&self) -> anyhow::Result<()> {
+        let Err(refused) = self.invoke("quit", json!({})).await else { return Ok(()) };
+        eventually("the application has ended", COME_UP, || async {
+            if running(&self.program).is_empty() { Ok(()) } else { Err(anyhow!("it refuses: {refused:#}")) }
+        })
+        .await
+    }
+
     /// Waits until the page shows this text.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ async fn the_machine_is_shown_suspended_by_quitting_and_there_again() -> anyhow:
     world.phase(Phase::Running, SOON)?;
     app.shows("Running", SOON).await?;
 
-    app.invoke("quit", json!({})).await?;
+    app.quit().await?;
     app.ended(SOON).await?;
     ensure!(world.qemu().is_none(), "quitting leaves no machine behind");
     ensure!(std::fs::read_dir(world.layout().state())?.count() > 0, "the machine was saved");
@@ -39,6 +39,6 @@ async fn the_machine_is_shown_suspended_by_quitting_and_there_again() -> anyhow:
     let boot = world.machine()?.boot;
     ensure!(boot.is_some_and(|b| b.kind == alcove_types::boot::BootKind::Resume), "it was resumed, not booted");
 
-    app.invoke("quit", json!({})).await?;
+    app.quit().await?;
     app.ended(SOON).await
 }

@@ -87,13 +87,13 @@ async fn a_supervisor_that_crashed_is_started_to_put_the_machine_away() -> anyho
     })
     .await?;
 
-    app.invoke("quit", json!({})).await?;
+    app.quit().await?;
     let question = screen.window(STILL_ON, SOON).await?;
     screen.press(&question, "Escape")?;
     screen.no_window(STILL_ON, SOON).await?;
     ensure!(running(&place.program("alcove-desktop")).len() == 1, "who decides nothing stays");
 
-    app.invoke("quit", json!({})).await?;
+    app.quit().await?;
     let question = screen.window(STILL_ON, SOON).await?;
     screen.press(&question, "Return")?;
     app.ended(SOON).await?;
@@ -109,7 +109,7 @@ async fn a_supervisor_that_is_killed_at_it_has_put_nothing_away() -> anyhow::Res
     screen.window("Alcove", SOON).await?;
     app.invoke("connection", json!({})).await?;
     let machine = place.machine_on()?;
-    app.invoke("quit", json!({})).await?;
+    app.quit().await?;
     let question = screen.window(STILL_ON, SOON).await?;
     covered(&app, "Suspending").await?;
     screen.press(&question, "Escape")?;
@@ -118,7 +118,7 @@ async fn a_supervisor_that_is_killed_at_it_has_put_nothing_away() -> anyhow::Res
 
     // What is off by now needs no question.
     eventually("it is there again", SOON, || async { app.invoke("connection", json!({})).await.map(drop) }).await?;
-    app.invoke("quit", json!({})).await?;
+    app.quit().await?;
     app.ended(SOON).await
 }
 

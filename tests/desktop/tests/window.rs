@@ -116,7 +116,7 @@ async fn a_machine_that_cant_be_put_away_is_not_left_without_asking() -> anyhow:
     screen.window("Alcove", SOON).await?;
     app.invoke("connection", json!({})).await?;
 
-    app.invoke("quit", json!({})).await?;
+    app.quit().await?;
     let question = screen.window("The machine could not be put away", SOON).await?;
     let covered = "return document.getElementById('alcove-quitting')?.innerText ?? ''";
     let shown = app.page.execute(covered, &[]).await?;
