@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use alcove_machine::{Home, Layout, MachineSpec, QemuProvider, image::Image, liveness, qemu::QemuOptions};
+use alcove_machine::{
+    Home, Layout, MachineSpec, Power, Provider, QemuProvider, StartOptions, image::Image, liveness, qemu::QemuOptions,
+};
 use alcove_types::{
     guest::Account,
     image::{ImageFile, ImageKubernetes, ImageManifest, MANIFEST_SCHEMA},
@@ -134,4 +136,37 @@ pub fn make_image(folder: &Path, version: &str, kernel: &[u8], initrd: &[u8]) ->
     };
     fs::write(folder.join("manifest.json"), serde_json::to_vec(&manifest).unwrap()).unwrap();
     Image::open(folder).unwrap()
+}
+
+/// A machine that runs.
+pub async fn started() -> (Bench, QemuProvider) {
+    let bench = Bench::standin();
+    let provider = bench.provider();
+    provider.prepare(&bench.spec, &bench.image).await.unwrap();
+    provider.start(&bench.spec, &bench.image, StartOptions::default()).await.unwrap();
+    (bench, provider)
+}
+
+/// Whether it runs, and does not stand still.
+pub async fn runs(provider: &QemuProvider) -> bool {
+    matches!(provider.observe().await.unwrap().power, Power::On(on) if on.standstill.is_none())
+}
+
+/// After whatever went wrong with a state, the machine starts from nothing.
+pub async fn starts_cold(bench: &Bench, provider: &QemuProvider) {
+    provider.start(&bench.spec, &bench.image, StartOptions::default()).await.unwrap();
+    assert!(runs(provider).await);
+    assert!(!bench.layout.state().join("state.bin").exists());
+}
+
+/// Makes something happen to the stand-in's machine, through the control socket for diagnosis.
+pub fn inject(bench: &Bench, event: &str, state: &str, data: &str) {
+    use std::io::{BufRead, BufReader, Write};
+    let mut socket = std::os::unix::net::UnixStream::connect(bench.layout.qmp_diag_sock()).unwrap();
+    let request = format!(
+        r#"{{"execute":"standin-event","id":1,"arguments":{{"event":"{event}","state":"{state}","data":{data}}}}}"#
+    );
+    writeln!(socket, "{request}").unwrap();
+    let mut lines = BufReader::new(socket).lines();
+    assert!(lines.any(|l| l.unwrap().contains(r#""id":1"#)));
 }
