@@ -51,6 +51,7 @@ const TESTS: &[&str] = &[
     "nftables",
     "runc",
     "iproute2",
+    "libfaketime",
 ];
 
 /// What is going to be done.

@@ -7,7 +7,6 @@ use alcove_desktop_tests::{driver::Application, place::Place, screen::Screen};
 use alcove_machine_tests::World;
 use alcove_types::machine::Phase;
 use anyhow::ensure;
-use serde_json::json;
 
 const SOON: Duration = Duration::from_secs(60);
 

@@ -1,6 +1,11 @@
-//! What the real machine meets when it wakes, and while it is awake: parts of it that were killed, a larger disk.
+//! What the real machine meets when it wakes, and while it is awake: parts of it that were killed, a clock that is hours
+//! off, a larger disk.
 
-use std::process::Command;
+use std::{
+    path::Path,
+    process::Command,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use alcove_machine_tests::{PATIENCE, World};
 use alcove_types::machine::Phase;
@@ -56,6 +61,46 @@ fn parts_that_die_around_a_suspend_come_back_by_themselves() -> Result<()> {
     world.phase(Phase::Running, PATIENCE)?;
     for lost in ["machine.crashed", "machine.discard_state"] {
         ensure!(!noted(&world, lost)?, "the machine itself was lost: {lost}");
+    }
+    Ok(())
+}
+
+/// The computer's clock is set while the machine sleeps, whichever way: it wakes with the computer's time, and Kubernetes
+/// lives through it. The longer sleep outlasts the certificates.
+#[test]
+fn a_clock_that_jumps_while_the_machine_sleeps_is_followed() -> Result<()> {
+    let library = Path::new("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1");
+    if !library.exists() {
+        ensure!(std::env::var_os("ALCOVE_TEST_NEEDS_ROOT_TOOLS").is_none(), "libfaketime is not installed");
+        eprintln!("left out: libfaketime is not installed");
+        return Ok(());
+    }
+    let mut world = World::warm("clock")?;
+    // For the supervisor, QEMU and whoever asks: their clock is off, and time passes for them as for all others.
+    world.set("LD_PRELOAD", &library.to_string_lossy());
+    world.set("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    world.set("DONT_FAKE_MONOTONIC", "1");
+    world.set("NO_FAKE_STAT", "1");
+    for (name, hours) in [("ahead", 400 * 24), ("behind", -7)] {
+        world.set("FAKETIME", &format!("{hours:+}h"));
+        world.supervise()?;
+        world.phase(Phase::Running, PATIENCE)?;
+        world.until("the guest has the computer's time", PATIENCE, |w| {
+            let seen: i64 = w.ok(&["shell", "--", "date", "+%s"])?.stdout.trim().parse()?;
+            let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?;
+            Ok((seen - now - hours * 3600).abs() < 30)
+        })?;
+        ensure!(!noted(&world, "machine.discard_state")?, "the memory was given up");
+        world
+            .until("nodes are ready", PATIENCE, |w| Ok(w.get("/api/v1/cluster/nodes")?["items"][0]["ready"] == true))?;
+        write(&world, name)?;
+        world.until("the web desktop answers", PATIENCE, |w| Ok(w.alcove(&["start", "--wait"])?.code == 0))?;
+        world.ok(&["quit"])?;
+        world.supervisor_ends()?;
+    }
+    world.supervise()?;
+    for name in ["ahead", "behind"] {
+        world.until(&format!("{name} is there"), PATIENCE, |w| written(w, name))?;
     }
     Ok(())
 }
