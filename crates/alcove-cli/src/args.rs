@@ -357,7 +357,7 @@ pub(crate) enum ImageCommand {
         /// A folder, or an address that begins with https:// or http://, which holds manifest.json; the package's own
         /// source when left out
         source: Option<String>,
-        /// What manifest.json must have as its SHA-256
+        /// What manifest.json must have as its SHA-256; needed for http://, which proves nothing of where it comes from
         #[arg(long, value_name = "HEX")]
         sha256: Option<String>,
         #[command(flatten)]

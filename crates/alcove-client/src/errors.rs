@@ -21,6 +21,15 @@ pub(crate) fn broken(reason: impl std::fmt::Display) -> ApiError {
     )
 }
 
+/// An open terminal ended without a word. The supervisor hands on what the machine says, so mostly that is who is gone.
+pub(crate) fn hung_up(reason: impl std::fmt::Display) -> ApiError {
+    ApiError::new(
+        ErrorCode::GuestUnreachable,
+        format!("the machine has hung up ({reason})"),
+        "Open the shell again; `alcove status` says how the machine is.",
+    )
+}
+
 /// No answer before the deadline.
 pub(crate) fn late(seconds: u64) -> ApiError {
     ApiError::new(

@@ -92,7 +92,7 @@ impl TerminalOutput {
                 None | Some(Ok(Message::Close(_)) | Err(Error::ConnectionClosed)) => {
                     return Ok(TerminalMessage::Closed);
                 }
-                Some(Err(e)) => return Err(errors::broken(e)),
+                Some(Err(e)) => return Err(errors::hung_up(e)),
                 Some(Ok(Message::Binary(bytes))) => return Ok(TerminalMessage::Output(bytes)),
                 Some(Ok(Message::Text(text))) => {
                     let value: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
@@ -112,7 +112,7 @@ impl TerminalInput {
     /// # Errors
     /// When the connection breaks.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), ApiError> {
-        self.sink.send(Message::Binary(bytes)).await.map_err(errors::broken)
+        self.sink.send(Message::Binary(bytes)).await.map_err(errors::hung_up)
     }
 
     /// Says how large the window is now.
@@ -121,7 +121,7 @@ impl TerminalInput {
     /// When the connection breaks.
     pub async fn resize(&mut self, cols: u16, rows: u16) -> Result<(), ApiError> {
         let text = json!({ "resize": { "cols": cols, "rows": rows } }).to_string();
-        self.sink.send(Message::Text(text.into())).await.map_err(errors::broken)
+        self.sink.send(Message::Text(text.into())).await.map_err(errors::hung_up)
     }
 
     /// Ends the session politely.
@@ -129,6 +129,6 @@ impl TerminalInput {
     /// # Errors
     /// When the connection breaks.
     pub async fn close(&mut self) -> Result<(), ApiError> {
-        self.sink.close().await.map_err(errors::broken)
+        self.sink.close().await.map_err(errors::hung_up)
     }
 }

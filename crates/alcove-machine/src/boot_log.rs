@@ -8,13 +8,15 @@ use std::{
 
 use alcove_types::boot::BootEvent;
 use tokio::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::{AsyncReadExt, AsyncSeekExt},
     time::sleep,
 };
 
 /// The longest line that is taken; the rest of a longer one is dropped.
 const LONGEST_LINE: usize = 64 * 1024;
+/// How much of it is kept: a boot writes some hundred kilobytes. A guest that goes on and on does not fill the host's disk.
+const KEPT: u64 = 8 << 20;
 /// How often the file is looked at. It is a plain file that QEMU appends to: looking is cheap, and it works on every
 /// system and file system.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -82,6 +84,11 @@ impl BootLog {
             self.restart();
         }
         if length == self.position {
+            if length > KEPT {
+                // QEMU appends: it goes on from the beginning.
+                OpenOptions::new().write(true).open(&self.path).await?.set_len(0).await?;
+                self.restart();
+            }
             return Ok(false);
         }
         let file = match &mut self.file {
@@ -171,6 +178,22 @@ mod tests {
         let mut log = BootLog::new(&path);
         assert_eq!(log.next().await.step, "node");
         assert!(log.pending.capacity() <= 4 * LONGEST_LINE);
+    }
+
+    #[tokio::test]
+    async fn what_a_talkative_guest_writes_does_not_fill_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("boot.jsonl");
+        let mut qemu = std::fs::OpenOptions::new().create(true).append(true).open(&path).unwrap();
+        let mut log = BootLog::new(&path);
+        let line = [vec![b'x'; 64 * 1024 - 1], vec![b'\n']].concat();
+        while qemu.metadata().unwrap().len() <= KEPT {
+            qemu.write_all(&line).unwrap();
+        }
+        assert!(log.drain().await.is_empty());
+        assert_eq!(qemu.metadata().unwrap().len(), 0);
+        qemu.write_all(b"{\"step\":\"node\",\"at_ms\":5}\n").unwrap();
+        assert_eq!(log.next().await.step, "node");
     }
 
     #[test]

@@ -54,9 +54,10 @@ pub(crate) async fn make(
         return Err(error.into());
     }
     images::bring_first(context, client, waiting).await?;
-    context.output.note(&format!("Making a machine in {} with {}.", proposal.folder, describe(&setup)));
     let follower = Follower::open(client, context.output).await?;
+    // Somebody else may be making one at this moment.
     let outcome = client.begin("/api/v1/machine", &setup).await?;
+    context.output.note(&format!("Making a machine in {} with {}.", proposal.folder, describe(&setup)));
     finish(follower, outcome, Goal::Task, waiting).await?;
     Ok(setup)
 }

@@ -27,7 +27,7 @@ export const image: Record<keyof typeof en, string> = {
   'bring.choose': '选择文件夹',
   'bring.checksum': 'manifest.json 的校验和（SHA-256）',
   'bring.checksum.hint': '如果您从可信的人那里得到了它，请填写；否则留空。',
-  'bring.plain': '此地址未加密。没有校验和，就无人能保证其内容可信。',
+  'bring.plain': '此地址未加密，因此必须提供校验和：只有它能证明内容可信。',
   'bring.begin': '开始获取',
   'bring.again': '重试',
   'bring.cancel': '取消',
