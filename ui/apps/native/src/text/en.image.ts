@@ -26,7 +26,8 @@ export const image = {
   'bring.choose': 'Choose a folder',
   'bring.checksum': 'Checksum of its manifest.json (SHA-256)',
   'bring.checksum.hint': 'When you have it from somebody you trust. Otherwise leave it empty.',
-  'bring.plain': 'This address isn’t encrypted, so the checksum is needed: it alone proves what comes from it.',
+  'bring.plain':
+    'This address isn’t encrypted, so the checksum is needed: it alone proves what comes from it.',
   'bring.begin': 'Bring it',
   'bring.again': 'Try again',
   'bring.cancel': 'Cancel',
