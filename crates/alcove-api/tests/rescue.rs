@@ -59,3 +59,15 @@ async fn put_away_it_is_off_and_boots_its_system_next() {
     done(&supervisor, supervisor.resume(&me()).await).await.unwrap();
     assert!(supervisor.machine().guest.is_some());
 }
+
+/// The machine was ended for this; that its hypervisor is gone may be told when the next one runs.
+#[tokio::test]
+async fn the_end_of_the_one_before_is_no_crash_of_this_one() {
+    let world = World::new(DEADLINE);
+    let supervisor = world.running().await;
+    done(&supervisor, supervisor.start(true, &me()).await).await.unwrap();
+    world.stage.tell_an_old_end();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(is_on_for_rescue(&supervisor));
+    assert!(find(&supervisor.machine().conditions, "LastBootClean").is_none());
+}

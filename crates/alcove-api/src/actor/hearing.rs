@@ -53,13 +53,9 @@ impl Actor {
 
     fn provider_says(&mut self, event: ProviderEvent) {
         match event {
-            ProviderEvent::Exited { last_words, .. } => {
-                self.seen = None;
-                if self.action.is_none() && self.watch.is_some() {
-                    self.machine_is_gone(Some(last_words));
-                }
-            }
-            ProviderEvent::Panicked
+            // Not taken at its word: it may be late, and mean the one before this one.
+            ProviderEvent::Exited { .. }
+            | ProviderEvent::Panicked
             | ProviderEvent::IoError { .. }
             | ProviderEvent::Paused
             | ProviderEvent::Resumed

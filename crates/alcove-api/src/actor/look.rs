@@ -36,7 +36,6 @@ impl Actor {
         } else {
             self.last_usage = None;
         }
-        let was_on = matches!(self.seen.as_ref().map(|s| &s.power), Some(Power::On(_)));
         let is_on = matches!(observation.power, Power::On(_));
         let io_error = matches!(&observation.power, Power::On(on) if on.io_error);
         let full = !self.shared.config.space_is_back(&self.shared.layout);
@@ -85,7 +84,7 @@ impl Actor {
             }
         });
         self.seen = Some(observation);
-        if was_on && !is_on && self.watch.is_some() {
+        if !is_on && self.watch.is_some() {
             self.machine_is_gone(None);
         }
         if is_on && self.watch.is_none() && keys::can_be_read(&self.shared).await {

@@ -78,6 +78,12 @@ impl Stage {
         Started { door, acceleration: Acceleration::Tcg, started_at, took: Duration::ZERO }
     }
 
+    /// The end of the hypervisor before this one is told, late.
+    pub(crate) fn tell_an_old_end(&self) {
+        let exited = ProviderEvent::Exited { code: Some(0), last_words: Vec::new() };
+        self.machine().events.send(exited).unwrap();
+    }
+
     /// The hypervisor has not answered since then; `None` lets it answer again.
     pub(crate) fn silence(&self, since: Option<Instant>) {
         if let Power::On(on) = &mut self.machine().power {
