@@ -30,6 +30,23 @@ fn start_again(place: &Place, screen: &Screen, arguments: &[&str]) -> anyhow::Re
     Ok(())
 }
 
+/// What WebKit makes of it; other browsers give the list its height where WebKit gave none.
+#[tokio::test]
+async fn the_search_shows_what_it_finds() -> anyhow::Result<()> {
+    let (place, screen) = stage().await?;
+    let app = Application::start(&place, &screen, &[]).await?;
+    let window = screen.window("Alcove", SOON).await?;
+    app.shows("Running", SOON).await?;
+    screen.press(&window, "ctrl+k")?;
+    eventually("several rows are seen", SOON, || async {
+        let height = "return document.querySelector('dialog [role=listbox]')?.clientHeight ?? 0";
+        let height = app.page.execute(height, &[]).await?.as_f64().unwrap_or_default();
+        ensure!(height > 100.0, "{height} px");
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn the_window_opens_hides_and_comes_back() -> anyhow::Result<()> {
     let (place, screen) = stage().await?;
