@@ -91,3 +91,18 @@ async fn a_hypervisor_that_hangs_is_said_to_and_is_fine_when_it_answers_again() 
     until("it is fine", || supervisor.machine().phase == Phase::Running).await;
     assert_eq!(supervisor.machine().failure, None);
 }
+
+#[tokio::test]
+async fn a_guest_that_does_not_know_the_time_is_told() {
+    let world = World::new(DEADLINE);
+    world.stage.machine().says = vec![Condition {
+        kind: "ClockInSync".into(),
+        status: ConditionStatus::Unknown,
+        reason: "NotToldYet".into(),
+        message: String::new(),
+        hint: String::new(),
+        since: String::new(),
+    }];
+    let _supervisor = world.running().await;
+    until("it is told", || world.stage.machine().told_the_time > 0).await;
+}

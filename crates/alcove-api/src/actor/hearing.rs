@@ -79,6 +79,9 @@ impl Actor {
 
     fn guest_says(&mut self, status: GuestStatus) {
         let off_by = status.unix_time_ns.abs_diff(clock::unix_ns());
+        // One that has just booted doesn't know that its clock is right.
+        let asks_for_the_time =
+            status.conditions.iter().any(|c| c.kind == "ClockInSync" && c.status == ConditionStatus::Unknown);
         let bare = status.kubernetes.distribution == "none";
         self.shared.change(|view| {
             // The guest speaks of itself alone; what the host says of it is not its to change.
@@ -90,11 +93,14 @@ impl Actor {
         });
         let link = self.shared.see(|v| v.link.clone());
         let being_set = self.setting_clock.as_ref().is_some_and(|task| !task.is_finished());
-        if off_by > CLOCK_TOLERANCE_NS
+        if (off_by > CLOCK_TOLERANCE_NS || asks_for_the_time)
             && !being_set
             && let Some(link) = link
         {
-            tracing::info!(off_by_ms = off_by / 1_000_000, "the guest's clock is off: setting it");
+            tracing::info!(
+                off_by_ms = off_by / 1_000_000,
+                "the guest's clock is off, or nobody has told it the time: setting it"
+            );
             self.setting_clock = Some(tokio::spawn(async move {
                 if let Err(error) = link.set_clock().await {
                     tracing::warn!(%error, "the guest's clock could not be set");
