@@ -36,7 +36,8 @@ pub(crate) async fn run(context: &Context<'_>, wishes: Wishes, waiting: Waiting)
         .into());
     }
     let setup = make(context, &client, wishes, waiting).await?;
-    context.output.data(&setup, || "Made. `alcove start` brings it up.".to_owned());
+    let made = if waiting.no_wait { "It is being made." } else { "Made." };
+    context.output.data(&setup, || format!("{made} `alcove start` brings it up."));
     Ok(())
 }
 
