@@ -66,8 +66,10 @@ async fn the_end_of_the_one_before_is_no_crash_of_this_one() {
     let world = World::new(DEADLINE);
     let supervisor = world.running().await;
     done(&supervisor, supervisor.start(true, &me()).await).await.unwrap();
+    let looked = world.stage.machine().looked;
     world.stage.tell_an_old_end();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // By the second look it has been heard.
+    until("the machine was looked at", || world.stage.machine().looked >= looked + 2).await;
     assert!(is_on_for_rescue(&supervisor));
     assert!(find(&supervisor.machine().conditions, "LastBootClean").is_none());
 }

@@ -167,6 +167,20 @@ impl World {
         self.kubectl(&["-n", "alcove-system", "get", "deploy", "gateway", "-o", image])
     }
 
+    /// Whether the cluster has this ConfigMap, with what the tests write into one.
+    pub fn keeps(&self, name: &str) -> Result<bool> {
+        let read = ["kubectl", "--", "get", "configmap", name, "-o", "jsonpath={.data.kept}"];
+        Ok(self.alcove(&read)?.stdout.contains("yes"))
+    }
+
+    /// Writes one until it is acknowledged: a cluster that has just woken may take a moment.
+    pub fn keep(&self, name: &str) -> Result<()> {
+        self.until(&format!("{name} is written"), PATIENCE, |w| {
+            let create = ["kubectl", "--", "create", "configmap", name, "--from-literal=kept=yes"];
+            Ok(w.alcove(&create)?.code == 0 || w.keeps(name)?)
+        })
+    }
+
     /// Gives the cluster an object.
     pub fn apply(&self, object: &Value) -> Result<()> {
         let file = self.home.join("object.json");

@@ -19,20 +19,12 @@ const THROUGH_THE_SHUTDOWN: &str = "\
 
 const AT_A_STEP: &str = "systemctl kill -s KILL k3s.service; systemctl kill -s KILL alcove-guest.service";
 
-fn kept(world: &World, name: &str) -> Result<bool> {
-    let read = ["kubectl", "--", "get", "configmap", name, "-o", "jsonpath={.data.kept}"];
-    Ok(world.alcove(&read)?.stdout.contains("yes"))
-}
-
 #[test]
 fn parts_that_die_at_every_step_come_back_by_themselves() -> Result<()> {
     let mut world = World::warm("kills")?;
     world.supervise()?;
     world.phase(Phase::Running, PATIENCE)?;
-    world.until("a word is written", PATIENCE, |w| {
-        let create = ["kubectl", "--", "create", "configmap", "before", "--from-literal=kept=yes"];
-        Ok(w.alcove(&create)?.code == 0 || kept(w, "before")?)
-    })?;
+    world.keep("before")?;
 
     let killer = ["shell", "--", "systemd-run", "--quiet", "--property=DefaultDependencies=no", "sh", "-c"];
     world.ok(&[&killer[..], &[THROUGH_THE_SHUTDOWN]].concat())?;
@@ -62,6 +54,6 @@ fn parts_that_die_at_every_step_come_back_by_themselves() -> Result<()> {
     })?;
     // Some steps are over before they can be seen.
     ensure!(killed_at.len() > 3 && killed_at.iter().any(|s| s == "platform"), "{killed_at:?}");
-    world.until("what was written before is there", PATIENCE, |w| kept(w, "before"))?;
+    world.until("what was written before is there", PATIENCE, |w| w.keeps("before"))?;
     world.ok(&["start", "--wait", "--timeout", "240"]).map(drop)
 }

@@ -14,13 +14,6 @@ fn write(world: &World, name: &str) -> Result<()> {
     world.ok(&["kubectl", "--", "create", "configmap", name, "--from-literal=kept=yes"]).map(drop)
 }
 
-fn written(world: &World, name: &str) -> Result<bool> {
-    Ok(world
-        .alcove(&["kubectl", "--", "get", "configmap", name, "-o", "jsonpath={.data.kept}"])?
-        .stdout
-        .contains("yes"))
-}
-
 /// The web desktop's page or its API, as a program with the token asks for it.
 fn desktop(world: &World, path: &str) -> Result<String> {
     let (port, token) = world.loopback()?;
@@ -97,14 +90,14 @@ fn it_is_there_again_after_a_suspend_and_after_quitting() -> Result<()> {
     assert_eq!(world.qemu(), None, "a suspended machine uses no memory");
     assert_eq!(world.status()?.phase, Phase::Suspended);
     world.ok(&["start", "--wait", "--timeout", "240"])?;
-    world.until("what was written is there", PATIENCE, |w| written(w, "acknowledged"))?;
+    world.until("what was written is there", PATIENCE, |w| w.keeps("acknowledged"))?;
 
     world.ok(&["quit"])?;
     world.supervisor_ends()?;
     assert_eq!(world.qemu(), None);
     world.supervise()?;
     world.phase(Phase::Running, PATIENCE)?;
-    world.until("what was written is there", PATIENCE, |w| written(w, "acknowledged"))?;
+    world.until("what was written is there", PATIENCE, |w| w.keeps("acknowledged"))?;
     Ok(())
 }
 
@@ -223,7 +216,7 @@ fn kubernetes_killed_comes_back_by_itself() -> Result<()> {
     let process = |w: &World| w.ok(&["shell", "--", "pgrep", "-x", "platformd"]).map(|r| r.stdout);
     let (gateway, running) = (pod(&world)?, process(&world)?);
     world.alcove(&["shell", "--", "sh", "-c", "systemctl kill -s KILL k3s.service"])?;
-    world.until("the API answers again", PATIENCE, |w| written(w, "before"))?;
+    world.until("the API answers again", PATIENCE, |w| w.keeps("before"))?;
     // Both at once are no worse than each alone.
     world.alcove(&["shell", "--", "sh", "-c", "systemctl kill -s KILL alcove-guest.service"])?;
     world
@@ -258,7 +251,7 @@ fn what_was_acknowledged_survives_a_power_cut() -> Result<()> {
         Ok(log["operations"].as_array().is_some_and(|l| l.iter().any(|o| o["what"] == "machine.crashed")))
     })?;
     world.phase(Phase::Running, BOOT)?;
-    world.until("what was written is there", PATIENCE, |w| written(w, "acknowledged"))?;
+    world.until("what was written is there", PATIENCE, |w| w.keeps("acknowledged"))?;
     // Then it shuts down in order.
     world.ok(&["stop", "--wait", "--timeout", "240"])?;
     assert_eq!(world.qemu(), None);

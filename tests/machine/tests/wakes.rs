@@ -12,19 +12,6 @@ use alcove_types::machine::Phase;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
-/// Until it is acknowledged: a cluster that has just woken may take a moment.
-fn write(world: &World, name: &str) -> Result<()> {
-    world.until(&format!("{name} is written"), PATIENCE, |w| {
-        let create = ["kubectl", "--", "create", "configmap", name, "--from-literal=kept=yes"];
-        Ok(w.alcove(&create)?.code == 0 || written(w, name)?)
-    })
-}
-
-fn written(world: &World, name: &str) -> Result<bool> {
-    let read = ["kubectl", "--", "get", "configmap", name, "-o", "jsonpath={.data.kept}"];
-    Ok(world.alcove(&read)?.stdout.contains("yes"))
-}
-
 /// Kills these services as a crash would. The answer may be lost with the daemon that gives it.
 fn kill_services(world: &World, services: &[&str]) -> Result<()> {
     let line: Vec<_> = services.iter().map(|s| format!("systemctl kill -s KILL {s}.service")).collect();
@@ -43,20 +30,20 @@ fn parts_that_die_around_a_suspend_come_back_by_themselves() -> Result<()> {
     world.supervise()?;
     world.phase(Phase::Running, PATIENCE)?;
     let services = ["k3s", "alcove-guest"];
-    write(&world, "before")?;
+    world.keep("before")?;
     kill_services(&world, &services)?;
     world.ok(&["suspend", "--wait"])?;
     world.phase(Phase::Suspended, PATIENCE)?;
     world.ok(&["resume", "--no-wait"])?;
-    world.until("what was written before is there", PATIENCE, |w| written(w, "before"))?;
-    write(&world, "between")?;
+    world.until("what was written before is there", PATIENCE, |w| w.keeps("before"))?;
+    world.keep("between")?;
     // Now right after a resume.
     world.ok(&["suspend", "--wait"])?;
     world.ok(&["resume", "--no-wait"])?;
     world.until("the guest runs", PATIENCE, |w| Ok(w.alcove(&["shell", "--", "true"])?.code == 0))?;
     kill_services(&world, &services)?;
     for name in ["before", "between"] {
-        world.until(&format!("{name} is there"), PATIENCE, |w| written(w, name))?;
+        world.until(&format!("{name} is there"), PATIENCE, |w| w.keeps(name))?;
     }
     world.phase(Phase::Running, PATIENCE)?;
     for lost in ["machine.crashed", "machine.discard_state"] {
@@ -93,14 +80,14 @@ fn a_clock_that_jumps_while_the_machine_sleeps_is_followed() -> Result<()> {
         ensure!(!noted(&world, "machine.discard_state")?, "the memory was given up");
         world
             .until("nodes are ready", PATIENCE, |w| Ok(w.get("/api/v1/cluster/nodes")?["items"][0]["ready"] == true))?;
-        write(&world, name)?;
+        world.keep(name)?;
         world.until("the web desktop answers", PATIENCE, |w| Ok(w.alcove(&["start", "--wait"])?.code == 0))?;
         world.ok(&["quit"])?;
         world.supervisor_ends()?;
     }
     world.supervise()?;
     for name in ["ahead", "behind"] {
-        world.until(&format!("{name} is there"), PATIENCE, |w| written(w, name))?;
+        world.until(&format!("{name} is there"), PATIENCE, |w| w.keeps(name))?;
     }
     Ok(())
 }

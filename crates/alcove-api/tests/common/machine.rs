@@ -30,6 +30,8 @@ pub(crate) struct Machine {
     pub(crate) grown: Vec<u64>,
     /// How often the guest was told to take up a larger disk.
     pub(crate) told: usize,
+    /// How often it was looked at.
+    pub(crate) looked: usize,
     /// How often the guest was told the time.
     pub(crate) told_the_time: usize,
     /// The guest can't do so now.
@@ -58,6 +60,7 @@ impl Machine {
             started: Vec::new(),
             grown: Vec::new(),
             told: 0,
+            looked: 0,
             told_the_time: 0,
             busy: false,
             disk: 0,

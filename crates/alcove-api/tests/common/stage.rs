@@ -225,7 +225,8 @@ impl Provider for Stage {
     }
 
     async fn observe(&self) -> Result<Observation> {
-        let machine = self.machine();
+        let mut machine = self.machine();
+        machine.looked += 1;
         let disk = (machine.power != Power::Absent).then(|| Usage { used: 1, total: machine.disk });
         Ok(Observation { power: machine.power.clone(), disk, last_words: Vec::new() })
     }
