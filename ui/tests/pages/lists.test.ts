@@ -106,10 +106,19 @@ describe('a detail', () => {
       await page.getByRole('menuitemcheckbox', { name: 'Status' }).waitFor();
       await page.keyboard.press('Escape');
       await page.getByRole('menuitemcheckbox', { name: 'Status' }).waitFor({ state: 'hidden' });
+      expect(await detail.isVisible()).toBe(true);
+      // The menu has not taken the focus yet where Esc comes at once.
+      await page.getByRole('button', { name: 'Columns' }).click();
+      await page.waitForFunction(() => document.activeElement?.getAttribute('role') === 'menuitemcheckbox');
+      await page.getByRole('button', { name: 'Columns' }).focus();
+      await page.keyboard.press('Escape');
+      await page.getByRole('menuitemcheckbox', { name: 'Status' }).waitFor({ state: 'hidden' });
+      expect(await detail.isVisible()).toBe(true);
       await page.keyboard.press('Control+k');
       await page.getByRole('combobox', { name: 'Find a command or a page' }).waitFor();
       await page.keyboard.press('Escape');
       await page.getByRole('combobox', { name: 'Find a command or a page' }).waitFor({ state: 'detached' });
+      expect(await detail.isVisible()).toBe(true);
       await page.getByRole('searchbox').fill('photos');
       await page.keyboard.press('Escape');
       expect(await page.getByRole('searchbox').inputValue()).toBe('');

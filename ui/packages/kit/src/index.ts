@@ -31,6 +31,7 @@ export { default as Tabs } from './components/Tabs.svelte';
 export { default as TextInput } from './components/TextInput.svelte';
 export { default as Toasts } from './components/Toasts.svelte';
 export type { Column, TableContent } from './components/Table.svelte';
+export { escapeIsTaken } from './escape';
 export { keepFocus } from './focus';
 export { score, type Command } from './palette';
 export type { MenuItem } from './components/Menu.svelte';
