@@ -6,7 +6,7 @@
 //!                                   probe.json
 //!                                   machines/<instance>/{alcoved.lock,runtime,machine.json,qemu.json,
 //!                                     data.qcow2,moving.json,boot.jsonl,operations.jsonl,sessions.json,credentials/,state/,snapshots/,logs/,tasks/,
-//!                                     requests/}
+//!                                     requests/,kubectl-cache/}
 //! config   ~/.config/alcove/        <instance>.json
 //! runtime  $XDG_RUNTIME_DIR/alcove/<instance>/, /run/user/<uid>/alcove/<instance>/ or /tmp/alcove-<uid>/<instance>/
 //!                                   api.sock qmp.sock qmp-diag.sock qga.sock console.sock qemu.pid machine.lock
@@ -240,6 +240,8 @@ paths! {
     tasks = machine / "tasks";
     /// Requests that were answered, by their idempotency keys.
     requests = machine / "requests";
+    /// What `alcove kubectl` learned of the cluster's API.
+    kubectl_cache = machine / "kubectl-cache";
     /// Browsers that are signed in, by hashes of their cookies; 0600.
     sessions_json = machine / "sessions.json";
     /// Held by the one supervisor of this machine.

@@ -128,7 +128,8 @@ fn closes(line: &str) -> bool {
     line.starts_with("test result:")
         || line.starts_with("ok  \t")
         || line.starts_with("FAIL\t")
-        || (line.contains(" passed") && (line.starts_with("Tests ") || line.contains(" failed")))
+        // vitest counts its files as well.
+        || (line.contains(" passed") && (line.starts_with("Tests ") || line.contains(" failed")) && !line.starts_with("Test Files "))
 }
 
 fn number_before(line: &str, word: &str) -> Option<u64> {
@@ -151,7 +152,8 @@ mod tests {
     fn closing_lines_are_kept_and_added_up() {
         // Not said by a program: whoever runs this test listens for such lines as well.
         let mut steps = Steps::new();
-        for line in ["test result: ok. 3 passed; 1 failed; 0 ignored", "noise", "      Tests  4 passed (4)"] {
+        let lines = ["test result: ok. 3 passed; 1 failed; 0 ignored", "noise", " Test Files  1 failed | 2 passed (3)"];
+        for line in lines.into_iter().chain(["      Tests  4 passed (4)"]) {
             steps.keep("two runners", line);
         }
         assert_eq!(steps.closing.len(), 2);

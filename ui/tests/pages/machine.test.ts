@@ -54,7 +54,36 @@ describe('the first run', () => {
   });
 });
 
+/** The share of the frames of three seconds in which something moves with every frame; a spinner moves now and then. */
+const restless = () =>
+  new Promise<number>((resolve) => {
+    const begun = performance.now();
+    let [frames, moved] = [0, 0];
+    const look = () => {
+      frames += 1;
+      const smooth = document
+        .getAnimations()
+        .filter(({ playState, effect }) => playState === 'running' && effect instanceof KeyframeEffect)
+        .flatMap(({ effect }) => (effect as KeyframeEffect).getKeyframes())
+        .some(({ easing, offset }) => offset === 0 && !easing.startsWith('steps'));
+      if (smooth) moved += 1;
+      if (performance.now() - begun < 3000) requestAnimationFrame(look);
+      else resolve(moved / frames);
+    };
+    requestAnimationFrame(look);
+  });
+
 describe('the machine', () => {
+  test('has the processor to itself while it boots: the page does not draw all the time', async () => {
+    await visit('stopped', { hash: '#/home', bootSpeed: 1 }, async (page) => {
+      await page.emulateMedia({ reducedMotion: 'no-preference' });
+      await page.getByRole('button', { name: 'Start' }).first().click();
+      await page.getByRole('list', { name: 'Steps of the boot' }).waitFor();
+      const share = await page.evaluate(restless);
+      await page.emulateMedia({ reducedMotion: 'reduce' });
+      expect(share).toBeLessThan(0.4);
+    });
+  });
   test('is suspended from the rail and resumed from the palette', async () => {
     await visit('running', { hash: '#/home' }, async (page, fake) => {
       await page.getByRole('navigation', { name: 'Main' }).getByRole('button', { name: 'Suspend' }).click();

@@ -97,7 +97,7 @@ describe('the boot', () => {
     expect(steps.find(({ name }) => name === 'kernel')).toMatchObject({ state: 'done', time: '0.9 s' });
     expect(steps.find(({ name }) => name === 'apiserver')).toMatchObject({
       state: 'running',
-      time: '6.0 s',
+      time: '6 s',
       slow: false,
     });
     expect(steps.find(({ name }) => name === 'platform')).toMatchObject({

@@ -333,8 +333,10 @@ async fn kubectl_gets_a_way_of_its_own_and_keeps_its_exit_code() {
         assert_eq!(lines[..2], ["get pods -A --json", "600"]);
         assert!(!std::path::Path::new(lines[2]).exists(), "it is gone with the command");
         let config: Value = serde_json::from_str(lines[3]).unwrap();
-        let server = config["clusters"][0]["cluster"]["server"].as_str().unwrap();
-        assert!(server.starts_with("https://127.0.0.1:"), "{server}");
+        let cluster = &config["clusters"][0]["cluster"];
+        assert_eq!(cluster["server"], "https://default.alcove.localhost");
+        let port = cluster["proxy-url"].as_str().unwrap();
+        assert!(port.starts_with("http://127.0.0.1:"), "{port}");
     }
 }
 
@@ -374,6 +376,39 @@ async fn a_real_kubectl_comes_through() {
     let ran = run(&["kubectl", "get", "--raw", "/healthz"]).await;
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("Kubernetes is starting. Wait a little."), "{ran:?}");
+}
+
+/// Each command is another port of loopback, but not another cluster to learn about.
+#[tokio::test]
+async fn what_kubectl_learned_of_the_cluster_is_kept_with_the_machine() {
+    let Some(kubectl) = kubectl() else { return };
+    let supervisor = Supervisor::listening();
+    let pods =
+        json!({"name": "pods", "singularName": "pod", "namespaced": true, "kind": "Pod", "verbs": ["get", "list"]});
+    let answers = [
+        ("", json!({"kind": "APIVersions", "versions": ["v1"]})),
+        ("s", json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": []})),
+        ("/v1", json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "v1", "resources": [pods]})),
+        ("/v1/namespaces/default/pods", json!({"kind": "PodList", "apiVersion": "v1", "items": []})),
+    ];
+    for (path, answer) in answers {
+        supervisor.route(&format!("GET /kubernetes/api{path}"), Reply::Json(200, answer));
+    }
+    let mut asked = Vec::new();
+    for _ in 0..2 {
+        let before = supervisor.seen().len();
+        let mut command = supervisor.command(&["kubectl", "get", "pods", "-o", "name"]);
+        command.env("ALCOVE_KUBECTL", &kubectl).env("HOME", supervisor.home.path()).env_remove("KUBECACHEDIR");
+        let ran = Ran::from(command.output().await.unwrap());
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let mut paths: Vec<String> = supervisor.seen().drain(before..).map(|s| s.path).collect();
+        paths.retain(|path| path.starts_with("/kubernetes"));
+        asked.push(paths);
+    }
+    assert_eq!(asked[1], ["/kubernetes/api/v1/namespaces/default/pods?limit=500"], "before: {:?}", asked[0]);
+    assert!(!supervisor.home.path().join(".kube").exists());
+    let kept = supervisor.home.path().join("data/machines/default/kubectl-cache/discovery");
+    assert_eq!(fs::read_dir(kept).unwrap().count(), 1);
 }
 
 #[tokio::test]

@@ -440,7 +440,7 @@ pub(crate) fn destroy(layout: &Layout) -> Result<()> {
     ] {
         files::remove_if_there(&file)?;
     }
-    for folder in [layout.snapshots(), layout.credentials()] {
+    for folder in [layout.snapshots(), layout.credentials(), layout.kubectl_cache()] {
         match fs::remove_dir_all(&folder) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(MachineError::io("can't delete", folder, e)),
             _ => {}

@@ -198,6 +198,15 @@ export function slow(step: BootStep, elapsed: number): boolean {
 }
 
 /**
+ * How long a boot has taken that was heard of at `at`, in milliseconds: whole seconds, so that what grows with it is drawn
+ * once a second, however often there is news. An emulated machine needs the processor for its boot.
+ */
+export function bootElapsed(boot: BootReport, at: number, now: number): number {
+  const passed = boot.finished ? 0 : Math.max(0, now - at);
+  return Math.floor((boot.elapsed_ms + passed) / 1000) * 1000;
+}
+
+/**
  * The boot's steps as they are drawn after `elapsed` milliseconds. `serial` is the machine's last line on its serial
  * port: the first running step shows it while the step itself has said nothing.
  */
@@ -212,7 +221,7 @@ export function bootSteps(boot: BootReport, elapsed: number, serial = ''): Step[
     if (step.started_ms !== null && step.ended_ms !== null)
       time = duration((step.ended_ms - step.started_ms) / 1000);
     else if (step.started_ms !== null && step.state === 'running')
-      time = duration((elapsed - step.started_ms) / 1000);
+      time = duration((elapsed - step.started_ms) / 1000, true);
     else if (step.state === 'waiting' && step.expected_ms && !ended) {
       time = t('boot.expected', { time: duration(step.expected_ms / 1000) });
     }

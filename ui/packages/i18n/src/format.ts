@@ -24,11 +24,14 @@ const names = {
   zh: { d: ' 天', h: ' 小时', min: ' 分钟', s: ' 秒' },
 };
 
-/** A length of time, short: `12.4 s`, `3 min 5 s`, `2 h 10 min`, `5 d 3 h`. */
-export function duration(seconds: number): string {
+/**
+ * A length of time, short: `2.4 s`, `12 s`, `3 min 5 s`, `2 h 10 min`, `5 d 3 h`. While it is `going` on it is told in
+ * whole seconds.
+ */
+export function duration(seconds: number, going = false): string {
   const name = names[language()];
   const value = Math.max(0, seconds);
-  if (value < 9.95) return `${(Math.floor(value * 10) / 10).toFixed(1)}${name.s}`;
+  if (value < 9.95 && !going) return `${(Math.floor(value * 10) / 10).toFixed(1)}${name.s}`;
   if (value < 60) return `${Math.floor(value)}${name.s}`;
   const whole = Math.floor(value);
   const two = (big: number, bigName: string, small: number, smallName: string) =>

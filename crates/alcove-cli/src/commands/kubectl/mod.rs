@@ -32,12 +32,17 @@ use self::proxy::Proxy;
 use super::Context;
 use crate::exit::{Failure, internal};
 
+/// Where kubectl keeps what it learned of a cluster's API, unless `--cache-dir` says it; since kubectl 1.27. Among those
+/// of other clusters, in the home folder, it would stay when the machine is reset.
+const CACHE: &str = "KUBECACHEDIR";
+
 pub(crate) async fn run(context: &Context<'_>, arguments: &[String]) -> Result<(), Failure> {
     let client = context.connect_or_adopt().await?;
     let kubectl = find(context, &client).await?;
-    let proxy = Proxy::start(client).await?;
+    let layout = context.layout()?;
+    let proxy = Proxy::start(client, format!("{}.alcove.localhost", layout.instance())).await?;
     let name = format!("kubectl-{}.kubeconfig", std::process::id());
-    let kubeconfig = Kubeconfig::write(context.layout()?.runtime().join(name), &proxy)?;
+    let kubeconfig = Kubeconfig::write(layout.runtime().join(name), &proxy)?;
 
     // Ctrl-C reaches kubectl by itself, being in the same group; we only have to outlive it.
     let deaf = |e| internal(format!("signals can't be listened for ({e})"));
@@ -49,6 +54,7 @@ pub(crate) async fn run(context: &Context<'_>, arguments: &[String]) -> Result<(
     let mut child = Command::new(&kubectl)
         .args(arguments)
         .env("KUBECONFIG", &kubeconfig.path)
+        .env(CACHE, std::env::var_os(CACHE).unwrap_or_else(|| layout.kubectl_cache().into()))
         .spawn()
         .map_err(|e| internal(format!("{} can't be started ({e})", kubectl.display())))?;
     let status = loop {
@@ -132,7 +138,8 @@ fn content(proxy: &Proxy) -> Vec<u8> {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{ "name": "alcove", "cluster": {
-            "server": format!("https://{}", proxy.address),
+            "server": format!("https://{}", proxy.name),
+            "proxy-url": format!("http://{}", proxy.address),
             "certificate-authority-data": STANDARD.encode(&proxy.certificate),
         } }],
         "users": [{ "name": "owner", "user": { "token": proxy.token } }],

@@ -1,6 +1,11 @@
 //! TLS on a port of loopback, for one kubectl.
+//!
+//! kubectl keeps what it learns of a cluster's API under the address of its server. A port that is another each time
+//! would make it learn, and leave a folder behind, with every command. So the server has a name that lasts, and the port
+//! is that of an HTTP proxy which leads to it: RFC 9110, section 9.3.6 (CONNECT).
 
 use std::{
+    convert::Infallible,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
 };
@@ -9,12 +14,15 @@ use alcove_client::Client;
 use alcove_types::{ApiError, ErrorCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
-use hyper::{Request, Response, StatusCode, Uri, body::Incoming, header, service::service_fn, upgrade};
+use hyper::{
+    Method, Request, Response, StatusCode, Uri, body::Incoming, header, http::uri::Authority, server::conn::http1,
+    service::service_fn, upgrade,
+};
 use hyper_util::rt::TokioIo;
 use rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer};
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::exit::internal;
@@ -24,20 +32,23 @@ const PREFIX: &str = "/kubernetes";
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
-/// A port that passes on requests which bear the token.
+/// A port that leads to a server which passes on requests that bear the token.
 #[derive(Debug)]
 pub(super) struct Proxy {
+    /// The port's.
     pub(super) address: SocketAddr,
+    /// The server's name, known behind the port alone.
+    pub(super) name: String,
     /// PEM; who shows it is us.
     pub(super) certificate: String,
     pub(super) token: String,
 }
 
 impl Proxy {
-    /// Starts to listen. Ends with the process.
-    pub(super) async fn start(client: Client) -> Result<Self, ApiError> {
+    /// Starts to listen for the server of this name. Ends with the process.
+    pub(super) async fn start(client: Client, name: String) -> Result<Self, ApiError> {
         let failed = |e: &dyn std::fmt::Display| internal(format!("no way to the cluster can be opened ({e})"));
-        let key = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).map_err(|e| failed(&e))?;
+        let key = rcgen::generate_simple_self_signed([name.clone()]).map_err(|e| failed(&e))?;
         let secret = PrivateKeyDer::try_from(key.signing_key.serialize_der()).map_err(|e| failed(&e))?;
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -47,30 +58,57 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|e| failed(&e))?;
         let address = listener.local_addr().map_err(|e| failed(&e))?;
         let token = uuid::Uuid::new_v4().simple().to_string();
-        let proxy = Self { address, certificate: key.cert.pem(), token: token.clone() };
-        tokio::spawn(serve(listener, TlsAcceptor::from(Arc::new(config)), client, format!("Bearer {token}").into()));
+        let server = Arc::new(Server {
+            authority: format!("{name}:443"),
+            acceptor: TlsAcceptor::from(Arc::new(config)),
+            client,
+            bearer: format!("Bearer {token}"),
+        });
+        let proxy = Self { address, name, certificate: key.cert.pem(), token };
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let _ = stream.set_nodelay(true);
+                let server = Arc::clone(&server);
+                let lead = service_fn(move |request| {
+                    let answer = lead(request, &server);
+                    async { Ok::<_, Infallible>(answer) }
+                });
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), lead).with_upgrades());
+            }
+        });
         Ok(proxy)
     }
 }
 
-async fn serve(listener: TcpListener, acceptor: TlsAcceptor, client: Client, bearer: Arc<str>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(connection(stream, acceptor.clone(), client.clone(), Arc::clone(&bearer)));
-    }
+/// What stands behind the port.
+struct Server {
+    /// Its name and port, as it is asked for.
+    authority: String,
+    acceptor: TlsAcceptor,
+    client: Client,
+    bearer: String,
 }
 
-async fn connection(stream: TcpStream, acceptor: TlsAcceptor, client: Client, bearer: Arc<str>) {
-    let _ = stream.set_nodelay(true);
-    // Who breaks off the handshake has nothing to be told.
-    let Ok(stream) = acceptor.accept(stream).await else { return };
-    let service = service_fn(|request| {
-        let (client, bearer) = (client.clone(), Arc::clone(&bearer));
-        async move { Ok::<_, std::convert::Infallible>(pass(request, &client, &bearer).await) }
+/// The proxy: leads to the one server there is.
+fn lead(mut request: Request<Incoming>, server: &Arc<Server>) -> Response<Body> {
+    let asked = request.uri().authority().map(Authority::as_str);
+    if request.method() != Method::CONNECT || asked != Some(server.authority.as_str()) {
+        return refuse(StatusCode::FORBIDDEN, "Forbidden", "this way leads to the machine's cluster alone");
+    }
+    let (asker, server) = (upgrade::on(&mut request), Arc::clone(server));
+    tokio::spawn(async move {
+        // Who breaks off, here or in the handshake, has nothing to be told.
+        if let Ok(stream) = asker.await
+            && let Ok(stream) = server.acceptor.accept(TokioIo::new(stream)).await
+        {
+            let service = service_fn(|request| {
+                let server = Arc::clone(&server);
+                async move { Ok::<_, Infallible>(pass(request, &server.client, &server.bearer).await) }
+            });
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+        }
     });
-    let _ = hyper::server::conn::http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
+    Response::new(empty())
 }
 
 async fn pass(mut request: Request<Incoming>, client: &Client, bearer: &str) -> Response<Body> {
