@@ -128,8 +128,9 @@ fn closes(line: &str) -> bool {
     line.starts_with("test result:")
         || line.starts_with("ok  \t")
         || line.starts_with("FAIL\t")
-        // vitest counts its files as well.
-        || (line.contains(" passed") && (line.starts_with("Tests ") || line.contains(" failed")) && !line.starts_with("Test Files "))
+        || line.starts_with("Tests ") && line.contains(" passed")
+        // vitest counts its files in a line of its own.
+        || line.contains(" passed") && line.contains(" failed") && !line.starts_with("Test Files ")
 }
 
 fn number_before(line: &str, word: &str) -> Option<u64> {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Ran, Reply, Supervisor, event, machine, task, without_machine};
+use crate::support::{Ran, Reply, Supervisor, event, machine, task, without_machine, write_script};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -138,10 +138,8 @@ async fn kubectl_comes_from_the_image_when_it_is_what_the_manifest_says() {
     let path = supervisor.home.path().join("path");
     let image = supervisor.home.path().join("image");
     for (folder, code) in [(&path, 8), (&image, 9)] {
-        use std::os::unix::fs::PermissionsExt as _;
         fs::create_dir_all(folder).unwrap();
-        fs::write(folder.join("kubectl"), format!("#!/bin/sh\nexit {code}\n")).unwrap();
-        fs::set_permissions(folder.join("kubectl"), fs::Permissions::from_mode(0o755)).unwrap();
+        write_script(&folder.join("kubectl"), &format!("exit {code}"));
     }
     let content = fs::read(image.join("kubectl")).unwrap();
     let sha256 = hex::encode(Sha256::digest(&content));
@@ -164,7 +162,7 @@ async fn kubectl_comes_from_the_image_when_it_is_what_the_manifest_says() {
     assert_eq!(run(None).await.code, 8, "the machine does not use that image");
     assert_eq!(run(None).await.code, 9, "the image's own");
     assert_eq!(run(Some("/bin/false")).await.code, 1, "the one that is named comes first");
-    fs::write(image.join("kubectl"), "#!/bin/sh\nexit 6\n").unwrap();
+    write_script(&image.join("kubectl"), "exit 6");
     let ran = run(None).await;
     assert_eq!(ran.code, 7, "an exit code of this command itself: {ran:?}");
     assert!(ran.err.contains("checksum differs") && ran.err.contains("alcove image fetch"), "{ran:?}");

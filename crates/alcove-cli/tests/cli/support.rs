@@ -166,17 +166,29 @@ impl Supervisor {
 
     /// Puts a copy of the command and small scripts into a folder of their own.
     pub(crate) fn installed(&self, scripts: &[(&str, &str)]) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt as _;
         let bin = self.home.path().join("bin");
         fs::create_dir_all(&bin).unwrap();
         for (name, text) in scripts {
-            fs::write(bin.join(name), format!("#!/bin/sh\n{text}\n")).unwrap();
-            fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+            write_script(&bin.join(name), text);
         }
         let executable = bin.join("alcove");
-        fs::copy(env!("CARGO_BIN_EXE_alcove"), &executable).unwrap();
+        install(Path::new(env!("CARGO_BIN_EXE_alcove")), &executable);
         executable
     }
+}
+
+/// Writes a shell's script that can be run.
+pub(crate) fn write_script(path: &Path, text: &str) {
+    let source = path.with_extension("text");
+    fs::write(&source, format!("#!/bin/sh\n{text}\n")).unwrap();
+    install(&source, path);
+}
+
+/// Copies a program. Another program does it: what is open for writing here is open as well in what another test starts
+/// at that moment, and can't be run as long ("Text file busy").
+fn install(from: &Path, to: &Path) {
+    let status = std::process::Command::new("install").args(["-m", "755"]).args([from, to]).status().unwrap();
+    assert!(status.success(), "{} can't be installed: {status}", to.display());
 }
 
 impl Drop for Supervisor {

@@ -180,3 +180,29 @@ fn full(bytes: Bytes) -> Body {
 fn empty() -> Body {
     full(Bytes::new())
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// Anybody on this computer can knock on the port.
+    #[tokio::test]
+    async fn the_port_leads_nowhere_else() {
+        let proxy = Proxy::start(Client::at_socket("/nonexistent/api.sock"), "here".into()).await.unwrap();
+        for (asked, answer) in [
+            ("CONNECT here:443", "HTTP/1.1 200"),
+            ("CONNECT here:80", "HTTP/1.1 403"),
+            ("CONNECT 127.0.0.1:22", "HTTP/1.1 403"),
+            ("GET http://elsewhere/", "HTTP/1.1 403"),
+            ("GET /kubernetes/api", "HTTP/1.1 403"),
+        ] {
+            let mut stream = tokio::net::TcpStream::connect(proxy.address).await.unwrap();
+            stream.write_all(format!("{asked} HTTP/1.1\r\nHost: here\r\n\r\n").as_bytes()).await.unwrap();
+            let mut begin = [0; 12];
+            stream.read_exact(&mut begin).await.unwrap();
+            assert_eq!(String::from_utf8_lossy(&begin), answer, "{asked}");
+        }
+    }
+}
