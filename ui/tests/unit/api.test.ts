@@ -109,7 +109,7 @@ describe('calls', () => {
 
 describe('a log', () => {
   const until = (what: () => boolean) =>
-    vi.waitFor(() => expect(what()).toBe(true), { timeout: 5000, interval: 10 });
+    vi.waitFor(() => expect(what()).toBe(true), { timeout: 20_000, interval: 10 });
   const reader = (follow: 0 | 1) =>
     new LogReader(
       (onLines) => client.lines(`/machine/logs?source=serial&follow=${follow}`, onLines),
@@ -167,7 +167,7 @@ describe('what is known stays fresh', () => {
     vi.unstubAllGlobals();
   });
   const until = (what: () => boolean) =>
-    vi.waitFor(() => expect(what()).toBe(true), { timeout: 5000, interval: 10 });
+    vi.waitFor(() => expect(what()).toBe(true), { timeout: 20_000, interval: 10 });
 
   test('events change the machine, tasks and the operation log', async () => {
     await until(() => live.link === 'live');
