@@ -107,6 +107,22 @@ fn a_volume_is_bound_written_and_kept_on_the_data_disk() -> Result<()> {
     Ok(())
 }
 
+/// Kubernetes runs it a hundred times at each start where it finds it, to clean up after proxies that never were there.
+#[test]
+fn nothing_in_the_machine_runs_iptables() -> Result<()> {
+    let mut world = World::warm("iptables")?;
+    world.supervise()?;
+    world.phase(Phase::Running, PATIENCE)?;
+    let programs = world.ok(&["shell", "--", "ls", "/usr/sbin"])?.stdout;
+    for program in ["iptables", "ip6tables", "ipset"] {
+        ensure!(!programs.lines().any(|name| name.trim() == program), "{program} is there");
+    }
+    // The kernel's part for it, which is loaded by whoever runs it.
+    let modules = world.ok(&["shell", "--", "cat", "/proc/modules"])?.stdout;
+    ensure!(modules.contains("nf_tables ") && !modules.contains("nft_compat "), "{modules}");
+    Ok(())
+}
+
 /// A port of this computer that leads to a service in the cluster, as long as the value lives.
 struct Forward {
     child: Child,

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/pflag"
@@ -39,13 +40,36 @@ import (
 	"sigs.k8s.io/metrics-server/pkg/storage"
 )
 
+// stopGrace is how long answers under way may take after it was asked to end.
+const stopGrace = 2 * time.Second
+
 func main() {
 	logs.InitLogs()
 	defer logs.FlushLogs()
-	if err := run(os.Args[1:], genericapiserver.SetupSignalHandler()); err != nil {
+	err := until(genericapiserver.SetupSignalHandler(), stopGrace, func(stop <-chan struct{}) error { return run(os.Args[1:], stop) })
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "metrics-server:", err)
 		logs.FlushLogs()
 		os.Exit(1)
+	}
+}
+
+// until ends soon after stop whatever run does: while it starts it asks the
+// API server, again and again if need be, and when the machine shuts down that
+// one is gone. There is nothing here that would have to be written down.
+func until(stop <-chan struct{}, grace time.Duration, run func(stop <-chan struct{}) error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- run(stop) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-stop:
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(grace):
+		return nil
 	}
 }
 

@@ -310,6 +310,12 @@ func TestControlPlane(t *testing.T) {
 	})
 
 	t.Run("a wanted end is clean", func(t *testing.T) {
+		// A watcher that stays keeps nobody up.
+		watch, err := p.client.CoreV1().ConfigMaps("default").Watch(ctx, metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer watch.Stop()
 		if err := p.process.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
@@ -320,6 +326,13 @@ func TestControlPlane(t *testing.T) {
 		}
 		if code := p.process.ProcessState.ExitCode(); code != 0 {
 			t.Fatalf("exit code %d", code)
+		}
+		log, err := os.ReadFile(filepath.Join(folder, "log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := bytes.Index(log, []byte("did not end within")); at >= 0 {
+			t.Error("it had to be waited for: ", string(log[at:min(at+200, len(log))]))
 		}
 	})
 }

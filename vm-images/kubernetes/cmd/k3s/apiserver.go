@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
 	genericapiserver "k8s.io/apiserver/pkg/server"
@@ -95,6 +96,11 @@ func apiserverSettings(c *config.Config, store *datastore) map[string]string {
 	return settings
 }
 
+// How long connections may stay open after the last request was answered, which
+// is waited for by itself. A watch never ends on its own, so upstream's minute
+// would always be used up.
+const watchesGrace = time.Second
+
 // preparedAPI is an API server that is built and not yet running.
 type preparedAPI struct {
 	run      func(context.Context) error
@@ -152,6 +158,7 @@ func prepareAPIServer(ctx context.Context, c *config.Config, store *datastore, w
 	if err != nil {
 		return nil, failed(err)
 	}
+	chain.GenericAPIServer.ShutdownTimeout = watchesGrace
 	prepared, err := chain.PrepareRun()
 	if err != nil {
 		return nil, failed(err)

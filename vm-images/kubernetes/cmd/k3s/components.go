@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +21,25 @@ type components struct {
 	group   sync.WaitGroup
 	mutex   sync.Mutex
 	failure error
+	running []string
+}
+
+// enter and leave keep the names of what has not ended, for a stop that takes
+// too long has to say what it waits for.
+func (c *components) enter(name string) {
+	c.group.Add(1)
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.running = append(c.running, name)
+}
+
+func (c *components) leave(name string) {
+	c.mutex.Lock()
+	if at := slices.Index(c.running, name); at >= 0 {
+		c.running = slices.Delete(c.running, at, at+1)
+	}
+	c.mutex.Unlock()
+	c.group.Done()
 }
 
 // fail ends everything; the first reason is the one that is told.
@@ -39,9 +60,9 @@ func newComponents(parent context.Context) *components {
 
 // Start runs a part in its own goroutine.
 func (c *components) Start(name string, run func(context.Context) error) {
-	c.group.Add(1)
+	c.enter(name)
 	go func() {
-		defer c.group.Done()
+		defer c.leave(name)
 		err := run(c.context)
 		if c.context.Err() != nil {
 			return
@@ -56,9 +77,9 @@ func (c *components) Start(name string, run func(context.Context) error) {
 // Chore runs something that may end while the rest goes on; only its error
 // ends the process.
 func (c *components) Chore(name string, run func(context.Context) error) {
-	c.group.Add(1)
+	c.enter(name)
 	go func() {
-		defer c.group.Done()
+		defer c.leave(name)
 		if err := run(c.context); err != nil && c.context.Err() == nil {
 			c.fail(name, err)
 		}
@@ -66,7 +87,7 @@ func (c *components) Chore(name string, run func(context.Context) error) {
 }
 
 // Wait returns the reason of the end, nil for a wanted one. It gives the parts
-// a while to finish: some upstream goroutines never return.
+// a while to finish, and names those that did not.
 func (c *components) Wait(grace time.Duration) error {
 	<-c.context.Done()
 	done := make(chan struct{})
@@ -77,5 +98,8 @@ func (c *components) Wait(grace time.Duration) error {
 	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
+	if len(c.running) > 0 {
+		fmt.Fprintf(os.Stderr, "these did not end within %s: %s\n", grace, strings.Join(c.running, ", "))
+	}
 	return c.failure
 }

@@ -205,9 +205,16 @@ func runProxy(ctx context.Context, c *config.Config, node nodeSettings) error {
 	if err := proxy.Validate(); err != nil {
 		return fault.Wrap(fault.CodeConfigInvalid, err, "kube-proxy could not be set up", "check kube-proxy-arg in the configuration")
 	}
-	err := proxy.Run(ctx)
-	if errors.Is(err, context.Canceled) {
+	// Its loop has no way out; it ends with the process.
+	ended := make(chan error, 1)
+	go func() { ended <- proxy.Run(ctx) }()
+	select {
+	case err := <-ended:
+		if errors.Is(err, context.Canceled) {
+			return nil
+		}
+		return err
+	case <-ctx.Done():
 		return nil
 	}
-	return err
 }
