@@ -1,6 +1,6 @@
 //! `alcove status`.
 
-use alcove_types::{Condition, ConditionStatus, status::Status};
+use alcove_types::{Condition, ConditionStatus, machine::Phase, status::Status};
 use jiff::Timestamp;
 
 use super::Context;
@@ -20,7 +20,10 @@ fn describe(output: &Output, status: &Status, now: Timestamp) -> String {
     let phase = words::phase(status.phase);
     let wanted = words::desired(status.desired);
     let mut head = output.paint(Role::Strong, &format!("The machine is {phase}"));
-    if phase != wanted {
+    if status.phase == Phase::Absent {
+        // Nothing is wanted of a machine that nobody has made; what a machine starts with is told by the contract alone.
+        head.push_str(&format!("\n  {} Make it with `alcove setup`.", output.paint(Role::Hint, "hint:")));
+    } else if phase != wanted {
         head.push_str(&format!(", wanted is {wanted}"));
     }
     let machine = &status.machine;

@@ -145,6 +145,16 @@ async fn status_for_people() {
 }
 
 #[tokio::test]
+async fn status_without_a_machine_says_what_to_do_and_not_what_is_wanted() {
+    let supervisor = Supervisor::listening();
+    let mut none = status();
+    none["phase"] = json!("absent");
+    supervisor.route("GET /api/v1/status", Reply::Json(200, none));
+    let out = supervisor.run(&["status"]).await.out;
+    assert!(out.starts_with("The machine is not made yet\n  hint: Make it with `alcove setup`.\n"), "{out}");
+}
+
+#[tokio::test]
 async fn every_error_has_its_exit_code_and_the_same_words() {
     let supervisor = Supervisor::listening();
     let codes = [
