@@ -49,6 +49,7 @@ func program(t *testing.T) string {
 
 type plane struct {
 	process *exec.Cmd
+	log     string
 	steps   chan string
 	client  *kubernetes.Clientset
 	ended   chan struct{}
@@ -64,17 +65,18 @@ func freePort(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-func start(t *testing.T, binary, folder string, port int) *plane {
+// launch starts the program and waits for nothing.
+func launch(t *testing.T, binary, folder string, port int) *plane {
 	t.Helper()
-	kubeconfig := filepath.Join(folder, "kubeconfig.yaml")
 	p := &plane{steps: make(chan string, 64), ended: make(chan struct{})}
+	p.log = filepath.Join(folder, "log")
 	p.process = exec.Command(binary, "server", "--disable-agent", "--data-dir", folder, "--bind-address", "127.0.0.1",
-		"--https-listen-port", fmt.Sprint(port), "--write-kubeconfig", kubeconfig, "--config", "/dev/null")
+		"--https-listen-port", fmt.Sprint(port), "--write-kubeconfig", filepath.Join(folder, "kubeconfig.yaml"), "--config", "/dev/null")
 	out, err := p.process.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, err := os.Create(filepath.Join(folder, "log"))
+	log, err := os.Create(p.log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,8 +87,14 @@ func start(t *testing.T, binary, folder string, port int) *plane {
 	}
 	t.Cleanup(func() { p.process.Process.Kill(); <-p.ended })
 	go p.follow(out)
+	return p
+}
+
+func start(t *testing.T, binary, folder string, port int) *plane {
+	t.Helper()
+	p := launch(t, binary, folder, port)
 	p.until(t, "alcove-step controllers ready")
-	settings, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	settings, err := clientcmd.BuildConfigFromFlags("", filepath.Join(folder, "kubeconfig.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,6 +127,30 @@ func (p *plane) until(t *testing.T, lines ...string) {
 		case <-deadline:
 			t.Fatalf("no %q in time", lines)
 		}
+	}
+}
+
+// endsCleanly asks for the end. What was done is told by the code, and what
+// had to be waited for by the log.
+func (p *plane) endsCleanly(t *testing.T) {
+	t.Helper()
+	if err := p.process.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-p.ended:
+	case <-time.After(30 * time.Second):
+		t.Fatal("still running")
+	}
+	log, err := os.ReadFile(p.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code := p.process.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d:\n%s", code, log[max(0, len(log)-4000):])
+	}
+	if at := bytes.Index(log, []byte("did not end within")); at >= 0 {
+		t.Error("it had to be waited for: ", string(log[at:min(at+200, len(log))]))
 	}
 }
 
@@ -316,23 +348,23 @@ func TestControlPlane(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer watch.Stop()
-		if err := p.process.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Fatal(err)
-		}
-		select {
-		case <-p.ended:
-		case <-time.After(30 * time.Second):
-			t.Fatal("still running")
-		}
-		if code := p.process.ProcessState.ExitCode(); code != 0 {
-			t.Fatalf("exit code %d", code)
-		}
-		log, err := os.ReadFile(filepath.Join(folder, "log"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if at := bytes.Index(log, []byte("did not end within")); at >= 0 {
-			t.Error("it had to be waited for: ", string(log[at:min(at+200, len(log))]))
-		}
+		p.endsCleanly(t)
 	})
+}
+
+func TestAStopIsCleanAtEachStepOfAStart(t *testing.T) {
+	binary, folder, port := program(t), t.TempDir(), freePort(t)
+	start(t, binary, folder, port).endsCleanly(t)
+	for _, step := range []string{"certificates done", "datastore ready", "apiserver listening", "apiserver ready", "scheduler ready", "controllers ready"} {
+		t.Run(step, func(t *testing.T) {
+			p := launch(t, binary, folder, port)
+			p.until(t, "alcove-step "+step)
+			p.endsCleanly(t)
+		})
+	}
+	// None of them has cost anything.
+	p := start(t, binary, folder, port)
+	if _, err := p.client.CoreV1().Namespaces().Get(context.Background(), "kube-system", metav1.GetOptions{}); err != nil {
+		t.Error(err)
+	}
 }

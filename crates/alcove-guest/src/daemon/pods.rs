@@ -39,11 +39,13 @@ pub(crate) fn stop() -> Result<()> {
             break;
         }
         // Some are born while others end. Whoever listens is asked once: a second request means "at once" to many.
-        for pid in alive.difference(&asked.clone()) {
-            let heard = listens(*pid);
-            signal(*pid, Signal::TERM);
-            if heard {
-                asked.insert(*pid);
+        for &pid in &alive {
+            if !asked.contains(&pid) {
+                let heard = listens(pid);
+                signal(pid, Signal::TERM);
+                if heard {
+                    asked.insert(pid);
+                }
             }
         }
         if Instant::now() >= begun + DEAF && alive.is_disjoint(&asked) {

@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"k8s.io/klog/v2"
 
 	"alcove/kubernetes/internal/fault"
 )
@@ -55,7 +58,20 @@ func (c *components) fail(name string, err error) {
 
 func newComponents(parent context.Context) *components {
 	ctx, cancel := context.WithCancel(parent)
-	return &components{context: ctx, cancel: cancel}
+	c := &components{context: ctx, cancel: cancel}
+	klog.OsExit = c.exit
+	return c
+}
+
+// exit takes the place of os.Exit in upstream's parts. Some of them end the
+// process when a request of their start fails, and in a stop such a request
+// fails because the API server is already gone: that ends only the one who
+// asked, so that the others still finish what they have begun.
+func (c *components) exit(code int) {
+	if c.context.Err() != nil {
+		runtime.Goexit()
+	}
+	os.Exit(code)
 }
 
 // Start runs a part in its own goroutine.
@@ -102,4 +118,17 @@ func (c *components) Wait(grace time.Duration) error {
 		fmt.Fprintf(os.Stderr, "these did not end within %s: %s\n", grace, strings.Join(c.running, ", "))
 	}
 	return c.failure
+}
+
+// until runs what does not always heed its context, and leaves it to itself
+// when that ends: much of upstream expects the process to end then.
+func until(ctx context.Context, run func() error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- run() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
 }

@@ -73,7 +73,8 @@ func runControllers(ctx context.Context, c *config.Config, store *datastore) err
 	if err != nil {
 		return fault.Wrap(fault.CodeConfigInvalid, err, "the controllers could not be set up", "check kube-controller-manager-arg in the configuration")
 	}
-	return controllermanager.Run(ctx, setup.Complete())
+	// It waits ten seconds for an API server that is already gone.
+	return until(ctx, func() error { return controllermanager.Run(ctx, setup.Complete()) })
 }
 
 func runScheduler(ctx context.Context, c *config.Config, store *datastore) error {

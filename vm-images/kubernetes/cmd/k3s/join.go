@@ -57,16 +57,22 @@ func join(arguments []string) error {
 	if err != nil {
 		return err
 	}
-	own, err := nodeIdentity(c)
-	if err != nil {
-		return err
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	tuneStart()
 	parts := newComponents(ctx)
+	parts.Chore("start", func(ctx context.Context) error { return startAgent(ctx, parts, c, token, systemd) })
+	return parts.Wait(shutdownGrace)
+}
+
+// startAgent joins the server and starts the parts of a node.
+func startAgent(ctx context.Context, parts *components, c *config.Config, token pki.Token, systemd string) error {
+	own, err := nodeIdentity(c)
+	if err != nil {
+		return err
+	}
 	j := &joiner{config: c, identity: own, token: token}
-	settings, err := j.untilJoined(parts.context)
+	settings, err := j.untilJoined(ctx)
 	if err != nil {
 		return err
 	}
@@ -88,8 +94,8 @@ func join(arguments []string) error {
 	if err := notify.Send(systemd, "READY=1\nSTATUS=joined "+c.ServerURL); err != nil {
 		fmt.Fprintln(os.Stderr, "systemd was not told:", err)
 	}
-	parts.Chore("settling", func(ctx context.Context) error { tuneRunning(ctx); return nil })
-	return parts.Wait(shutdownGrace)
+	tuneRunning(ctx)
+	return nil
 }
 
 // untilJoined asks until the server answers. A refusal ends it at once.

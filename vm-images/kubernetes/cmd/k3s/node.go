@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 
@@ -205,16 +204,6 @@ func runProxy(ctx context.Context, c *config.Config, node nodeSettings) error {
 	if err := proxy.Validate(); err != nil {
 		return fault.Wrap(fault.CodeConfigInvalid, err, "kube-proxy could not be set up", "check kube-proxy-arg in the configuration")
 	}
-	// Its loop has no way out; it ends with the process.
-	ended := make(chan error, 1)
-	go func() { ended <- proxy.Run(ctx) }()
-	select {
-	case err := <-ended:
-		if errors.Is(err, context.Canceled) {
-			return nil
-		}
-		return err
-	case <-ctx.Done():
-		return nil
-	}
+	// Its loop has no way out.
+	return until(ctx, func() error { return proxy.Run(ctx) })
 }

@@ -155,17 +155,8 @@ func primeStore(ctx context.Context, c *config.Config, file string) error {
 // checkRoles lets the API server's own code compare the default roles with
 // the store, after the start: an owner may have changed one.
 func checkRoles(ctx context.Context, loopback *rest.Config) error {
-	// Upstream tries for half a minute, whether or not anybody still wants it.
-	checked := make(chan error, 1)
-	go func() {
-		checked <- rolesPolicy().EnsureRBACPolicy()(genericapiserver.PostStartHookContext{
-			LoopbackClientConfig: loopback, Context: ctx,
-		})
-	}()
-	select {
-	case err := <-checked:
-		return err
-	case <-ctx.Done():
-		return nil
-	}
+	// It tries for half a minute.
+	return until(ctx, func() error {
+		return rolesPolicy().EnsureRBACPolicy()(genericapiserver.PostStartHookContext{LoopbackClientConfig: loopback, Context: ctx})
+	})
 }

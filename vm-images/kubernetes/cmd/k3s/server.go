@@ -45,9 +45,18 @@ func serve(arguments []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	parts := newComponents(ctx)
 	tuneStart()
+	parts := newComponents(ctx)
+	parts.Chore("start", func(ctx context.Context) error { return startServer(ctx, parts, c, systemd) })
+	err = parts.Wait(shutdownGrace)
+	if err := notify.Send(systemd, "STOPPING=1"); err != nil {
+		fmt.Fprintln(os.Stderr, "systemd was not told:", err)
+	}
+	return err
+}
 
+// startServer starts the parts of a server, in the order of what they need.
+func startServer(ctx context.Context, parts *components, c *config.Config, systemd string) error {
 	identity, err := nodeIdentity(c)
 	if err != nil {
 		return err
@@ -71,14 +80,14 @@ func serve(arguments []string) error {
 			return err
 		}
 	}
-	store, err := openDatastore(parts.context, c)
+	store, err := openDatastore(ctx, c)
 	if err != nil {
 		return err
 	}
 	step.Report("datastore", step.Ready)
 
 	supervisor := &supervisor{config: c, authorities: authorities, token: token}
-	prepared, err := prepareAPIServer(parts.context, c, store, supervisor.wrap)
+	prepared, err := prepareAPIServer(ctx, c, store, supervisor.wrap)
 	if err != nil {
 		store.closed()
 		return err
@@ -92,11 +101,7 @@ func serve(arguments []string) error {
 		return startControlPlane(ctx, parts, c, store, prepared, supervisor, api, systemd)
 	})
 	parts.Chore("certificate renewal", func(ctx context.Context) error { return watchCertificates(ctx, c) })
-	err = parts.Wait(shutdownGrace)
-	if err := notify.Send(systemd, "STOPPING=1"); err != nil {
-		fmt.Fprintln(os.Stderr, "systemd was not told:", err)
-	}
-	return err
+	return nil
 }
 
 // startControlPlane brings up what needs an API that answers.
