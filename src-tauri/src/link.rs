@@ -1,4 +1,4 @@
-//! Links such as `alcove://open/cluster/pods?namespace=apps`. A link only opens a page: anybody can make one, so nothing
+//! Links such as `alcove://open/cluster/pods?ns=apps`. A link only opens a page: anybody can make one, so nothing
 //! is done by following it.
 
 use url::Url;
@@ -44,7 +44,7 @@ mod tests {
             ("alcove://open/", "/"),
             ("alcove://open", "/"),
             ("alcove://open/cluster/pods", "/cluster/pods"),
-            ("alcove://open/cluster/pods?namespace=apps&q=a%20b", "/cluster/pods?namespace=apps&q=a%20b"),
+            ("alcove://open/cluster/pods?ns=apps&q=a%20b", "/cluster/pods?ns=apps&q=a%20b"),
             ("alcove://open/settings#x", "/settings"),
             ("ALCOVE://open/activity", "/activity"),
             ("alcove://open/a/../../b", "/b"),

@@ -198,13 +198,13 @@ pub(crate) enum Command {
     },
     /// Make the machine with sizes of your choice
     Setup {
-        /// Memory, such as 4GiB
+        /// Memory, such as 4GB
         #[arg(long, value_name = "SIZE", value_parser = parse_size)]
         memory: Option<u64>,
         /// Processors
         #[arg(long, value_name = "N")]
         cpus: Option<u32>,
-        /// Largest size of the data disk, such as 64GiB
+        /// Largest size of the data disk, such as 64GB
         #[arg(long, value_name = "SIZE", value_parser = parse_size)]
         disk: Option<u64>,
         #[command(flatten)]
@@ -278,7 +278,7 @@ pub(crate) enum SettingsCommand {
     Set {
         /// Its name
         key: String,
-        /// Its value; sizes may be written as 4GiB
+        /// Its value; sizes may be written as 4GB
         value: String,
     },
     /// Put a setting back to its default

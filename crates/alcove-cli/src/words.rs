@@ -8,7 +8,7 @@ use alcove_types::{
 };
 use jiff::Timestamp;
 
-/// Reads a size such as `4GiB`, `512M` or a number of bytes. `G` and `GiB` mean the same here: memory comes in those.
+/// Reads a size such as `4GB`, `512M` or a number of bytes. `G`, `GB` and `GiB` mean the same here: memory comes in those.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -19,9 +19,9 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
         "m" | "mb" | "mib" => 2,
         "g" | "gb" | "gib" => 3,
         "t" | "tb" | "tib" => 4,
-        _ => return Err(format!("{unit:?} is no unit of size; write something like 4GiB")),
+        _ => return Err(format!("{unit:?} is no unit of size; write something like 4GB")),
     };
-    let number: f64 = number.parse().map_err(|_| "write a number and a unit, such as 4GiB".to_owned())?;
+    let number: f64 = number.parse().map_err(|_| "write a number and a unit, such as 4GB".to_owned())?;
     let bytes = number * 1024f64.powi(power);
     if bytes.is_finite() && bytes < 1e18 {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bounded just above
@@ -30,9 +30,9 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     Err("that is more than any computer has".to_owned())
 }
 
-/// A size for people.
+/// A size for people, in binary units by the names that people use; the pages do the same.
 pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    const UNITS: [(&str, u64); 4] = [("TB", 1 << 40), ("GB", 1 << 30), ("MB", 1 << 20), ("KB", 1 << 10)];
     for (unit, one) in UNITS {
         if bytes >= one {
             let tenths = u128::from(bytes) * 10 / u128::from(one);
@@ -156,9 +156,14 @@ mod tests {
 
     #[test]
     fn sizes_are_read_as_people_write_them() {
-        for (text, bytes) in
-            [("4GiB", 4 << 30), ("4g", 4 << 30), ("512 MB", 512 << 20), ("1.5G", 3 << 29), ("4096", 4096)]
-        {
+        for (text, bytes) in [
+            ("4GB", 4 << 30),
+            ("4GiB", 4 << 30),
+            ("4g", 4 << 30),
+            ("512 MB", 512 << 20),
+            ("1.5G", 3 << 29),
+            ("4096", 4096),
+        ] {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
         for bad in ["", "GiB", "4 parsecs", "-1G", "1e400", "99999999999T"] {
@@ -168,8 +173,8 @@ mod tests {
 
     #[test]
     fn sizes_and_times_are_short() {
-        assert_eq!(size(4 << 30), "4 GiB");
-        assert_eq!(size(1_610_612_736), "1.5 GiB");
+        assert_eq!(size(4 << 30), "4 GB");
+        assert_eq!(size(1_610_612_736), "1.5 GB");
         assert_eq!(size(12), "12 B");
         assert_eq!(duration(Duration::from_millis(1234)), "1.2 s");
         assert_eq!(duration(Duration::from_secs(75)), "75 s");

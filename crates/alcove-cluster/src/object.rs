@@ -319,3 +319,11 @@ object! {
         reason: String,
     }
 }
+
+impl Terminated {
+    /// Whether the container went off together with the machine: nobody saw its end, and containerd has its own word and
+    /// code for that (`unknownExitReason`, `unknownExitCode`).
+    pub(crate) fn with_machine(&self) -> bool {
+        self.reason == "Unknown" && self.exit_code == 255
+    }
+}

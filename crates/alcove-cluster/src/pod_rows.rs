@@ -11,7 +11,7 @@ use crate::{
     quantity,
 };
 
-/// A container that was started again this recently is something to look at, even while it runs.
+/// A container that ended by itself this recently is something to look at, even while it runs again.
 const RECENT_RESTART: SignedDuration = SignedDuration::from_mins(10);
 /// A pod that runs without being ready for longer than this is something to look at.
 const SLOW_READY: SignedDuration = SignedDuration::from_mins(2);
@@ -69,6 +69,9 @@ fn health(pod: &Pod, derived: &Derived, now: Timestamp) -> Health {
     let older_than = |time: Option<&str>, age: SignedDuration| {
         time.and_then(|t| t.parse::<Timestamp>().ok()).is_some_and(|t| now.duration_since(t) > age)
     };
+    if let Some(since) = derived.down_with_machine.as_deref() {
+        return if older_than(Some(since), SLOW_READY) { Health::Attention } else { Health::Busy };
+    }
     match derived.status.as_str() {
         "Succeeded" | "Completed" => Health::Good,
         "Running" | "NotReady" => {
@@ -76,10 +79,10 @@ fn health(pod: &Pod, derived: &Derived, now: Timestamp) -> Health {
             if derived.ready < derived.containers || derived.status == "NotReady" || !holds(&pod.status, "Ready") {
                 let since = restarted.or(pod.metadata.creation_timestamp.as_deref());
                 if older_than(since, SLOW_READY) { Health::Attention } else { Health::Busy }
-            } else if derived.restarts > 0 && restarted.is_some() && !older_than(restarted, RECENT_RESTART) {
-                Health::Attention
             } else {
-                Health::Good
+                let failed = derived.last_failure.as_deref();
+                let lately = derived.restarts > 0 && failed.is_some() && !older_than(failed, RECENT_RESTART);
+                if lately { Health::Attention } else { Health::Good }
             }
         }
         "Pending" => {
@@ -109,7 +112,8 @@ fn message(pod: &Pod) -> Option<String> {
         Some(format!("{}: {}", c.name, waiting.message))
     });
     let ended = all().find_map(|c| {
-        let ended = c.state.terminated.as_ref().or(c.last_state.terminated.as_ref()).filter(|t| t.exit_code != 0)?;
+        let ended = c.state.terminated.as_ref().or(c.last_state.terminated.as_ref());
+        let ended = ended.filter(|t| t.exit_code != 0 && !t.with_machine())?;
         let mut text = format!("{}: ended with exit code {}", c.name, ended.exit_code);
         if !ended.reason.is_empty() && ended.reason != "Error" {
             text = format!("{text} ({})", ended.reason);

@@ -11,22 +11,30 @@ pub(crate) struct Derived {
     pub(crate) containers: u32,
     pub(crate) restarts: u32,
     pub(crate) last_restart: Option<String>,
+    /// The last restart that was not the machine's.
+    pub(crate) last_failure: Option<String>,
+    /// Since when the pod is down because the machine went off, and nothing else is the matter.
+    pub(crate) down_with_machine: Option<String>,
 }
 
-/// Counts restarts and remembers when the last one was.
+/// Counts restarts and remembers when the last ones were.
 #[derive(Default)]
 struct Restarts {
     count: u32,
     last: Option<String>,
+    last_failure: Option<String>,
 }
 
 impl Restarts {
     fn add(&mut self, container: &ContainerStatus) {
         self.count += container.restart_count;
-        let ended = container.last_state.terminated.as_ref().and_then(|t| t.finished_at.clone());
+        let Some(ended) = &container.last_state.terminated else { return };
         // RFC 3339 in UTC with the same precision: the order of the text is the order of time.
-        if ended > self.last {
-            self.last = ended;
+        if ended.finished_at > self.last {
+            self.last.clone_from(&ended.finished_at);
+        }
+        if !ended.with_machine() && ended.finished_at > self.last_failure {
+            self.last_failure.clone_from(&ended.finished_at);
         }
     }
 }
@@ -48,6 +56,7 @@ pub(crate) fn derive(pod: &Pod) -> Derived {
     let mut restarts = Restarts::default();
     let mut sidecar_restarts = Restarts::default();
     let mut initializing = false;
+    let mut down_with_machine = None;
     for (i, container) in status.init_container_statuses.iter().enumerate() {
         let is_sidecar = sidecar(&container.name);
         restarts.add(container);
@@ -61,7 +70,10 @@ pub(crate) fn derive(pod: &Pod) -> Derived {
                 ready += u32::from(container.ready);
                 continue;
             }
-            (Some(ended), _) => shown = format!("Init:{}", ending(ended)),
+            (Some(ended), _) => {
+                shown = format!("Init:{}", ending(ended));
+                down_with_machine = ended.finished_at.clone().filter(|_| ended.with_machine());
+            }
             (None, Some(waiting)) if !waiting.reason.is_empty() && waiting.reason != "PodInitializing" => {
                 shown = format!("Init:{}", waiting.reason);
             }
@@ -78,8 +90,14 @@ pub(crate) fn derive(pod: &Pod) -> Derived {
             restarts.add(container);
             let state = &container.state;
             match (&state.waiting, &state.terminated) {
-                (Some(waiting), _) if !waiting.reason.is_empty() => shown.clone_from(&waiting.reason),
-                (_, Some(ended)) => shown = ending(ended),
+                (Some(waiting), _) if !waiting.reason.is_empty() => {
+                    shown.clone_from(&waiting.reason);
+                    down_with_machine = None;
+                }
+                (_, Some(ended)) => {
+                    shown = ending(ended);
+                    down_with_machine = ended.finished_at.clone().filter(|_| ended.with_machine());
+                }
                 _ if container.ready && state.running.is_some() => {
                     one_runs = true;
                     ready += 1;
@@ -103,7 +121,16 @@ pub(crate) fn derive(pod: &Pod) -> Derived {
     if shown.is_empty() {
         shown = "Unknown".to_owned();
     }
-    Derived { status: shown, ready, containers, restarts: restarts.count, last_restart: restarts.last }
+    let comes_back = pod.metadata.deletion_timestamp.is_none() && status.phase != "Failed";
+    Derived {
+        status: shown,
+        ready,
+        containers,
+        restarts: restarts.count,
+        last_restart: restarts.last,
+        last_failure: restarts.last_failure,
+        down_with_machine: down_with_machine.filter(|_| comes_back),
+    }
 }
 
 fn ending(ended: &Terminated) -> String {

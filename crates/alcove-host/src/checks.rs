@@ -69,7 +69,7 @@ fn memory(host: &HostSnapshot) -> Check {
     let found = if most_memory(host) < LEAST_MEMORY {
         fail(
             format!("the computer has {total} of memory; a machine needs {} beside the system", gib(LEAST_MEMORY)),
-            "A computer with at least 4 GiB is needed.",
+            "A computer with at least 4 GB is needed.",
         )
     } else if host.memory_available_bytes < LEAST_MEMORY {
         warn(

@@ -41,12 +41,12 @@ pub fn proposal(data_folder: &Path) -> MachineProposal {
 
 pub(crate) const GIB: u64 = 1 << 30;
 
-/// A number of bytes for people.
+/// A number of bytes for people, in binary units by the name that people use; so do the pages and the command line.
 pub(crate) fn gib(bytes: u64) -> String {
     let tenths = bytes.saturating_mul(10) / GIB;
     if tenths.is_multiple_of(10) {
-        format!("{} GiB", tenths / 10)
+        format!("{} GB", tenths / 10)
     } else {
-        format!("{}.{} GiB", tenths / 10, tenths % 10)
+        format!("{}.{} GB", tenths / 10, tenths % 10)
     }
 }

@@ -10,7 +10,7 @@ pub(crate) const LEAST_MEMORY: u64 = 2 * GIB;
 pub(crate) const LEAST_CPUS: u32 = 2;
 /// The least free space: the platform, and some gigabytes of one's own.
 pub(crate) const LEAST_DISK: u64 = 10 * GIB;
-/// A machine of this size takes space only as it fills.
+/// A disk of this size takes space only as it fills, and can grow later.
 const USUAL_DISK: u64 = 64 * GIB;
 /// Sizes of memory are multiples of this.
 const MEMORY_STEP: u64 = GIB / 4;
@@ -41,7 +41,8 @@ pub fn proposal_of(host: &HostSnapshot) -> MachineProposal {
     let setup = MachineSetup {
         memory_bytes: memory.clamp(least.memory_bytes, most.memory_bytes),
         cpus: (host.cpus / 2).clamp(2, 4).clamp(least.cpus, most.cpus),
-        disk_bytes: USUAL_DISK.clamp(least.disk_bytes, most.disk_bytes),
+        // What is free now is not the machine's alone.
+        disk_bytes: USUAL_DISK.min(free / 2 / GIB * GIB).clamp(least.disk_bytes, most.disk_bytes),
     };
     MachineProposal {
         setup,

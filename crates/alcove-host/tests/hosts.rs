@@ -69,6 +69,12 @@ fn a_qemu_that_can_not_be_used_is_quoted() {
 }
 
 #[test]
+fn half_of_what_is_free_stays_the_computers() {
+    let proposal = proposal_of(&HostSnapshot { disk_free_bytes: Some(45 * GIB), ..desktop() });
+    assert_eq!((proposal.setup.disk_bytes, proposal.most.disk_bytes), (22 * GIB, 43 * GIB));
+}
+
+#[test]
 fn a_small_laptop_gets_a_small_machine() {
     let host = HostSnapshot {
         memory_bytes: 4 * GIB,
@@ -80,7 +86,7 @@ fn a_small_laptop_gets_a_small_machine() {
     assert_eq!(statuses(&host), "virtualisation=ok qemu=ok memory=warn processors=ok disk=warn ports=ok time=ok");
     let proposal = proposal_of(&host);
     assert_eq!((proposal.setup.memory_bytes, proposal.setup.cpus), (2 * GIB, 2));
-    assert_eq!((proposal.setup.disk_bytes, proposal.most.disk_bytes), (13 * GIB, 13 * GIB));
+    assert_eq!((proposal.setup.disk_bytes, proposal.most.disk_bytes), (10 * GIB, 13 * GIB));
     assert_eq!(proposal.most.memory_bytes, 2 * GIB + GIB / 2);
 }
 

@@ -366,7 +366,7 @@ describe('settings', () => {
       await note.waitFor({ state: 'detached' });
       await page.getByRole('slider', { name: 'Disk' }).focus();
       await page.keyboard.press('ArrowRight');
-      await page.getByText('can’t become smaller than 40 GB again').waitFor();
+      await page.getByText('can’t go back to 40 GB').waitFor();
       // A larger disk is taken up by the running machine.
       expect(await note.count()).toBe(0);
       await cpus.focus();
@@ -385,6 +385,15 @@ describe('settings', () => {
       await page.keyboard.press('ArrowRight');
       expect(await page.getByRole('button', { name: 'Save' }).isEnabled()).toBe(true);
       expect(await page.getByText('Takes effect at the next restart.').count()).toBe(0);
+    });
+    // There is no way back from a larger disk, so none is offered.
+    await visit('stopped', { hash: '#/settings/machine' }, async (page) => {
+      await settled(page);
+      await page.getByRole('slider', { name: 'Disk' }).focus();
+      await page.keyboard.press('ArrowRight');
+      await page.getByRole('button', { name: 'Save' }).click();
+      await page.getByText('Saved', { exact: true }).waitFor();
+      expect(await page.getByRole('button', { name: 'Undo' }).count()).toBe(0);
     });
   });
   test('a name that is too long is explained at its field and not saved; an undo shows in the field', async () => {

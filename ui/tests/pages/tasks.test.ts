@@ -14,8 +14,12 @@ describe('a snapshot', () => {
       await make.click();
       await page.getByRole('textbox', { name: 'Name' }).fill('no spaces');
       await page.getByText('Use letters, digits').waitFor();
-      await page.getByRole('textbox', { name: 'Name' }).fill('calm');
-      await page.getByRole('dialog').getByRole('button', { name: 'Make a snapshot' }).click();
+      await page.keyboard.press('Escape');
+      // What is asked has the focus, and what is typed takes the place of what is proposed.
+      await page.keyboard.press('Enter');
+      await page.getByRole('textbox', { name: 'Name' }).waitFor();
+      await page.keyboard.type('calm');
+      await page.keyboard.press('Enter');
       await page.getByRole('progressbar', { name: 'It is being made' }).waitFor();
       // Nothing else is begun meanwhile.
       expect(await make.isDisabled()).toBe(true);
@@ -25,6 +29,11 @@ describe('a snapshot', () => {
       fake.endTasks();
       await page.getByText('The snapshot “calm” was made').waitFor();
 
+      // Where nothing is asked, the harmless answer has it.
+      await page.getByRole('button', { name: 'Restore: calm' }).press('Enter');
+      await page.getByRole('dialog').getByRole('button', { name: 'Restore' }).waitFor();
+      await page.keyboard.press('Enter');
+      await page.getByRole('dialog').waitFor({ state: 'detached' });
       await page.getByRole('button', { name: 'Restore: calm' }).click();
       await page.getByRole('dialog').getByRole('button', { name: 'Restore' }).click();
       await page.getByRole('progressbar', { name: 'The machine is being brought back to it' }).waitFor();

@@ -74,7 +74,7 @@ fn patch(key: &str, value: Value) -> Value {
 /// Reads a value as its setting needs it; what it then means is the supervisor's to judge.
 fn parse(key: &str, text: &str, present: Option<&Value>) -> Result<Value, Failure> {
     if key.ends_with("_bytes") {
-        return parse_size(text).map(Value::from).map_err(|e| usage(format!("{key}: {e}"), "Such as 4GiB."));
+        return parse_size(text).map(Value::from).map_err(|e| usage(format!("{key}: {e}"), "Such as 4GB."));
     }
     let literal: Option<Value> = serde_json::from_str(text).ok().filter(|v: &Value| !v.is_object() && !v.is_array());
     Ok(match (present, literal) {

@@ -30,7 +30,7 @@ pub(crate) async fn run(context: &Context<'_>, wishes: Wishes, waiting: Waiting)
         return Err(ApiError::new(
             ErrorCode::Conflict,
             format!("there is a machine already, with {}", describe(&setup)),
-            "Change it with `alcove settings set machine.memory_bytes 4GiB` and the like, or delete it with `alcove \
+            "Change it with `alcove settings set machine.memory_bytes 4GB` and the like, or delete it with `alcove \
              reset`.",
         )
         .into());

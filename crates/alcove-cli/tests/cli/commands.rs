@@ -132,7 +132,7 @@ async fn status_for_people() {
     assert_eq!(
         out.replace(&days, "N days"),
         "The machine is starting, wanted is running
-  machine     4 GiB of memory, 2 processors, emulated, image 0123456789ab
+  machine     4 GB of memory, 2 processors, emulated, image 0123456789ab
   kubernetes  v1.36.3 (modules), node not ready
   native      http://alcove.localhost:4000/
   desktop     http://desktop.localhost:4000/
@@ -223,8 +223,8 @@ async fn settings_are_shown_and_changed() {
     supervisor.route("PATCH /api/v1/settings", Reply::Json(200, settings()));
     let out = supervisor.run(&["settings"]).await.out;
     for line in [
-        "machine.memory_bytes  4294967296 (4 GiB)    waits for a restart",
-        "theme                 dark                  changed",
+        "machine.memory_bytes  4294967296 (4 GB)    waits for a restart",
+        "theme                 dark                 changed",
     ] {
         assert!(out.lines().any(|l| l == line), "{out}");
     }
@@ -279,7 +279,7 @@ async fn the_rest_prints_what_the_supervisor_says() {
     assert!(supervisor.run(&["task", "show", "t-1"]).await.out.contains("hint     See `alcove logs"));
     assert_eq!(supervisor.run(&["task", "cancel", "t-1"]).await.code, 0);
     let out = supervisor.run(&["snapshot"]).await.out;
-    assert_eq!(out, "before  2026-01-01T00:00:00Z  suspended, 1 GiB  first try\n");
+    assert_eq!(out, "before  2026-01-01T00:00:00Z  suspended, 1 GB  first try\n");
     let ran = supervisor.run(&["open", "desktop", "--print", "-q"]).await;
     assert_eq!((ran.out.as_str(), ran.err.as_str()), ("http://desktop.localhost:4000/.alcove/ticket/x\n", ""));
     assert_eq!(supervisor.body("POST /api/v1/tickets"), json!({"for": "desktop"}));
@@ -485,11 +485,11 @@ async fn setup_keeps_within_what_the_computer_has() {
     let ran = supervisor.run(&["setup", "--memory", "64GiB"]).await;
     assert_eq!(
         (ran.code, ran.err.as_str()),
-        (2, "error: 64 GiB of memory can't be had on this computer\nhint: Choose from 2 GiB to 12 GiB.\n")
+        (2, "error: 64 GB of memory can't be had on this computer\nhint: Choose from 2 GB to 12 GB.\n")
     );
     let ran = supervisor.run(&["setup", "--memory", "6G", "--cpus", "3"]).await;
     assert_eq!((ran.code, ran.out.as_str()), (0, "Made. `alcove start` brings it up.\n"), "{ran:?}");
-    assert_eq!(ran.err, "Making a machine in /data with 6 GiB of memory, 3 processors and a disk of up to 64 GiB.\n");
+    assert_eq!(ran.err, "Making a machine in /data with 6 GB of memory, 3 processors and a disk of up to 64 GB.\n");
     assert_eq!(supervisor.body("POST /api/v1/machine"), sizes(6, 3, 64));
     let made = Supervisor::listening();
     made.route("GET /api/v1/machine", Reply::Json(200, machine("stopped", false)));

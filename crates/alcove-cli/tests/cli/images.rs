@@ -53,8 +53,8 @@ async fn images_are_listed_in_words_and_for_programs() {
     assert_eq!(
         lines,
         [
-            "4be1c93a77d0 on trial 2026-09-01T00:00:00Z Linux 6.12.48, Kubernetes v1.36.3 (modules), 1 packages 300 MiB",
-            "def unfinished 1 MiB of 4 MiB",
+            "4be1c93a77d0 on trial 2026-09-01T00:00:00Z Linux 6.12.48, Kubernetes v1.36.3 (modules), 1 packages 300 MB",
+            "def unfinished 1 MB of 4 MB",
             "/images/bad damaged vmlinuz is missing",
         ]
     );
@@ -96,10 +96,10 @@ async fn a_fetch_that_takes_long_says_how_far_it_is() {
         .route("POST /api/v1/images/fetch", Reply::Json(202, fetching("running", &transfer)));
     let ran = supervisor.run(&["image", "fetch", "https://images.example/x/", "--timeout", "2"]).await;
     assert_eq!(ran.code, 4, "{ran:?}");
-    assert!(ran.err.contains("root.erofs: 120 MiB of 300 MiB, 10 MiB/s, 18 s left"), "{ran:?}");
+    assert!(ran.err.contains("root.erofs: 120 MB of 300 MB, 10 MB/s, 18 s left"), "{ran:?}");
     assert_eq!(supervisor.body("POST /api/v1/images/fetch")["source"], "https://images.example/x/");
     let ran = supervisor.run(&["task", "show", "t-1"]).await;
-    assert!(ran.out.contains("120 MiB of 300 MiB"), "{ran:?}");
+    assert!(ran.out.contains("120 MB of 300 MB"), "{ran:?}");
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn the_first_start_brings_the_packages_image() {
         .route("POST /api/v1/machine", Reply::Json(202, made("machine.create")));
     let ran = supervisor.run(&["setup"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.err.contains("Bringing the guest image (300 MiB) from https://images.example/"), "{ran:?}");
+    assert!(ran.err.contains("Bringing the guest image (300 MB) from https://images.example/"), "{ran:?}");
     let asked: Vec<String> = supervisor.seen().iter().filter(|s| s.method == "POST").map(|s| s.path.clone()).collect();
     assert_eq!(asked, ["/api/v1/images/fetch", "/api/v1/machine"]);
 }

@@ -246,7 +246,7 @@ async fn start_makes_the_machine_first() {
         .route("POST /api/v1/machine/start", Reply::Json(202, task("succeeded")));
     let ran = timeout(SOON, supervisor.run(&["start"])).await.unwrap();
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.err.starts_with("Making a machine in /data with 4 GiB of memory, 2 processors"), "{ran:?}");
+    assert!(ran.err.starts_with("Making a machine in /data with 4 GB of memory, 2 processors"), "{ran:?}");
     assert_eq!(supervisor.body("POST /api/v1/machine"), sizes);
 }
 

@@ -339,6 +339,20 @@ fn restarts_are_counted_and_dated() {
     assert_eq!(shaky.health, Health::Attention);
     assert_eq!(shaky.message.as_deref(), Some("a: ended with exit code 1"));
 
+    // Every boot of the machine is a restart, and nobody's fault.
+    let off = json!({"terminated": {"exitCode": 255, "reason": "Unknown", "finishedAt": "2026-06-01T11:59:00Z"}});
+    let mut back = again("a", 1, "2026-06-01T11:59:00Z");
+    back["lastState"] = off.clone();
+    let booted = row(pod("Running", json!([]), json!([back]), ready()));
+    assert_eq!((booted.health, booted.restarts, booted.message), (Health::Good, 1, None));
+    let mut down = running("a");
+    (down["ready"], down["state"]) = (json!(false), off);
+    let booting = row(pod("Running", json!([]), json!([down.clone()]), json!({})));
+    assert_eq!((booting.health, booting.status.as_str(), booting.message), (Health::Busy, "Unknown", None));
+    assert_eq!(row(pod("Failed", json!([]), json!([down.clone()]), json!({}))).health, Health::Failed);
+    down["state"]["terminated"]["finishedAt"] = json!(LONG_AGO);
+    assert_eq!(row(pod("Running", json!([]), json!([down]), json!({}))).health, Health::Attention);
+
     let mut init = waiting("i", "CrashLoopBackOff");
     init["restartCount"] = json!(4);
     let stuck = row(pod("Pending", json!([init]), json!([waiting("a", "PodInitializing")]), json!({})));

@@ -107,7 +107,7 @@ export const work = {
   'settings.autostart.elsewhere': 'Can be changed in Alcove’s own window.',
   'size.memory.short': 'Leaves {left}: too little for the rest of this computer.',
   'size.after_restart': 'Takes effect at the next restart.',
-  'size.disk.no_way_back': 'The disk can’t become smaller than {size} again once it has grown.',
+  'size.disk.no_way_back': 'The disk can’t go back to {size} once it has grown.',
   'you.name.too_long': 'At most {most} letters',
   'ask.quit': 'Quit Alcove?',
   'ask.quit.suspend': 'The machine is suspended first. This page then has nobody to talk to.',

@@ -42,7 +42,7 @@ const zh: Record<string, string> = {
   'check.memory.warn': '目前可用内存不足以运行最小的云主机。',
   'check.memory.warn.hint': '请先关闭一些程序，再启动云主机。',
   'check.memory.fail': '这台电脑的内存太少。',
-  'check.memory.fail.hint': '需要一台至少有 4 GiB 内存的电脑。',
+  'check.memory.fail.hint': '需要一台至少有 4 GB 内存的电脑。',
   'check.processors': '处理器',
   'check.processors.ok': '处理器足够。',
   'check.processors.warn': '只有一个处理器：云主机与其他程序共用它。',
