@@ -373,7 +373,8 @@ async fn a_real_kubectl_comes_through() {
             "GET /kubernetes/version",
             Reply::Json(200, json!({"major": "1", "minor": "36", "gitVersion": "v1.36.3"})),
         )
-        .route("GET /kubernetes/healthz", Reply::Json(503, refusal));
+        .route("GET /kubernetes/healthz", Reply::Json(503, refusal.clone()))
+        .route("GET /kubernetes/api", Reply::Json(503, refusal));
     let run = async |arguments: &[&str]| {
         let mut command = supervisor.command(arguments);
         command.env("ALCOVE_KUBECTL", &kubectl).env("HOME", supervisor.home.path());
@@ -386,6 +387,11 @@ async fn a_real_kubectl_comes_through() {
     let ran = run(&["kubectl", "get", "--raw", "/healthz"]).await;
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("Kubernetes is starting. Wait a little."), "{ran:?}");
+    assert!(!ran.err.contains("hint:"), "said once: {ran:?}");
+    // Of what it asks first it tells no reason.
+    let ran = run(&["kubectl", "get", "pods"]).await;
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.ends_with("error: Kubernetes is starting\nhint: Wait a little.\n"), "{ran:?}");
 }
 
 /// Each command is another port of loopback, but not another cluster to learn about.

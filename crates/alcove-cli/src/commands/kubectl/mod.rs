@@ -69,7 +69,12 @@ pub(crate) async fn run(context: &Context<'_>, arguments: &[String]) -> Result<(
     drop(kubeconfig);
     match code(status.map_err(|e| internal(format!("kubectl can't be waited for ({e})")))?) {
         0 => Ok(()),
-        code => Err(Failure::Code(code)),
+        code => {
+            if let Some(why) = proxy.untold() {
+                context.output.error(&why);
+            }
+            Err(Failure::Code(code))
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 use std::{
     convert::Infallible,
     net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use alcove_client::Client;
@@ -42,7 +42,11 @@ pub(super) struct Proxy {
     /// PEM; who shows it is us.
     pub(super) certificate: String,
     pub(super) token: String,
+    untold: Untold,
 }
+
+/// The supervisor's last refusal that kubectl keeps to itself.
+type Untold = Arc<Mutex<Option<ApiError>>>;
 
 impl Proxy {
     /// Starts to listen for the server of this name. Ends with the process.
@@ -58,13 +62,15 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|e| failed(&e))?;
         let address = listener.local_addr().map_err(|e| failed(&e))?;
         let token = uuid::Uuid::new_v4().simple().to_string();
+        let untold = Untold::default();
         let server = Arc::new(Server {
+            untold: Arc::clone(&untold),
             authority: format!("{name}:443"),
             acceptor: TlsAcceptor::from(Arc::new(config)),
             client,
             bearer: format!("Bearer {token}"),
         });
-        let proxy = Self { address, name, certificate: key.cert.pem(), token };
+        let proxy = Self { address, name, certificate: key.cert.pem(), token, untold };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let _ = stream.set_nodelay(true);
@@ -78,6 +84,12 @@ impl Proxy {
         });
         Ok(proxy)
     }
+
+    /// Why the cluster could not be asked, where kubectl does not say it: of what it asks first, which is what the
+    /// cluster has, it tells the status alone.
+    pub(super) fn untold(&self) -> Option<ApiError> {
+        self.untold.lock().ok()?.take()
+    }
 }
 
 /// What stands behind the port.
@@ -87,6 +99,7 @@ struct Server {
     acceptor: TlsAcceptor,
     client: Client,
     bearer: String,
+    untold: Untold,
 }
 
 /// The proxy: leads to the one server there is.
@@ -103,7 +116,7 @@ fn lead(mut request: Request<Incoming>, server: &Arc<Server>) -> Response<Body> 
         {
             let service = service_fn(|request| {
                 let server = Arc::clone(&server);
-                async move { Ok::<_, Infallible>(pass(request, &server.client, &server.bearer).await) }
+                async move { Ok::<_, Infallible>(pass(request, &server).await) }
             });
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
         }
@@ -111,19 +124,20 @@ fn lead(mut request: Request<Incoming>, server: &Arc<Server>) -> Response<Body> 
     Response::new(empty())
 }
 
-async fn pass(mut request: Request<Incoming>, client: &Client, bearer: &str) -> Response<Body> {
+async fn pass(mut request: Request<Incoming>, server: &Server) -> Response<Body> {
     let given = request.headers().get(header::AUTHORIZATION).map_or(&b""[..], |given| given.as_bytes());
-    let allowed = bool::from(given.ct_eq(bearer.as_bytes()));
+    let allowed = bool::from(given.ct_eq(server.bearer.as_bytes()));
     if !allowed {
         return refuse(StatusCode::UNAUTHORIZED, "Unauthorized", "this way to the cluster is another command's");
     }
     let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
+    let discovery = matches!(request.uri().path(), "/api" | "/apis");
     let Ok(uri) = format!("{PREFIX}{path}").parse::<Uri>() else {
         return refuse(StatusCode::BAD_REQUEST, "BadRequest", "the address of the request is not understood");
     };
     *request.uri_mut() = uri;
     let asker = upgrade::on(&mut request);
-    match client.forward(request).await {
+    match server.client.forward(request).await {
         Ok(mut response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             let cluster = upgrade::on(&mut response);
             // `exec` and `port-forward` speak a protocol of their own from here on.
@@ -136,14 +150,18 @@ async fn pass(mut request: Request<Incoming>, client: &Client, bearer: &str) -> 
         }
         Ok(response) => {
             let refused = response.status().is_client_error() || response.status().is_server_error();
-            if refused { translate(response).await } else { response.map(|body| body.boxed()) }
+            if refused {
+                translate(response, discovery.then_some(&server.untold)).await
+            } else {
+                response.map(|body| body.boxed())
+            }
         }
         Err(e) => refuse(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", &e.message),
     }
 }
 
 /// An error of the supervisor, in the shape that kubectl shows; errors of the cluster pass as they are.
-async fn translate(response: Response<Incoming>) -> Response<Body> {
+async fn translate(response: Response<Incoming>, untold: Option<&Untold>) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     let Ok(body) = http_body_util::Limited::new(body, 1 << 20).collect().await else {
         return refuse(StatusCode::BAD_GATEWAY, "ServiceUnavailable", "the answer broke off");
@@ -152,7 +170,11 @@ async fn translate(response: Response<Incoming>) -> Response<Body> {
     match serde_json::from_slice::<ApiError>(&body) {
         Ok(error) => {
             let reason = if error.code == ErrorCode::Forbidden { "Forbidden" } else { "ServiceUnavailable" };
-            refuse(parts.status, reason, &format!("{}. {}", error.message, error.hint))
+            let answer = refuse(parts.status, reason, &format!("{}. {}", error.message, error.hint));
+            if let Some(mut untold) = untold.and_then(|untold| untold.lock().ok()) {
+                *untold = Some(error);
+            }
+            answer
         }
         Err(_) => {
             parts.headers.remove(header::TRANSFER_ENCODING);

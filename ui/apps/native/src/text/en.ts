@@ -111,6 +111,7 @@ export const en = {
   'home.on_host.disk': 'Takes {size} on this computer’s disk',
   'home.on_host.memory': 'Takes {size} of this computer’s memory',
   'home.on_host.cpu': 'Takes {share} of one of this computer’s processors',
+  'home.on_host.cpus': 'Takes {n} of this computer’s processors',
   'fact.kubernetes': 'Kubernetes',
   'fact.distribution': 'Distribution',
   'fact.image': 'Image',

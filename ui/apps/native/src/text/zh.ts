@@ -107,6 +107,7 @@ export const zh: Record<keyof typeof en, string> = {
   'home.on_host.disk': '在本机磁盘上占用 {size}',
   'home.on_host.memory': '占用本机内存 {size}',
   'home.on_host.cpu': '占用本机单个处理器的 {share}',
+  'home.on_host.cpus': '占用本机 {n} 个处理器',
   'fact.kubernetes': 'Kubernetes',
   'fact.distribution': '发行版',
   'fact.image': '云主机镜像',
