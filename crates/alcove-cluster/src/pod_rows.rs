@@ -75,9 +75,9 @@ fn health(pod: &Pod, derived: &Derived, now: Timestamp) -> Health {
     match derived.status.as_str() {
         "Succeeded" | "Completed" => Health::Good,
         "Running" | "NotReady" => {
-            let restarted = derived.last_restart.as_deref();
             if derived.ready < derived.containers || derived.status == "NotReady" || !holds(&pod.status, "Ready") {
-                let since = restarted.or(pod.metadata.creation_timestamp.as_deref());
+                let since = derived.running_since.as_deref().or(derived.last_restart.as_deref());
+                let since = since.or(pod.metadata.creation_timestamp.as_deref());
                 if older_than(since, SLOW_READY) { Health::Attention } else { Health::Busy }
             } else {
                 let failed = derived.last_failure.as_deref();

@@ -11,6 +11,8 @@ pub(crate) struct Derived {
     pub(crate) containers: u32,
     pub(crate) restarts: u32,
     pub(crate) last_restart: Option<String>,
+    /// Since when the latest of its containers runs.
+    pub(crate) running_since: Option<String>,
     /// The last restart that was not the machine's.
     pub(crate) last_failure: Option<String>,
     /// Since when the pod is down because the machine went off, and nothing else is the matter.
@@ -121,6 +123,8 @@ pub(crate) fn derive(pod: &Pod) -> Derived {
     if shown.is_empty() {
         shown = "Unknown".to_owned();
     }
+    let all = status.init_container_statuses.iter().chain(&status.container_statuses);
+    let running_since = all.filter_map(|c| c.state.running.as_ref()?.started_at.clone()).max();
     let comes_back = pod.metadata.deletion_timestamp.is_none() && status.phase != "Failed";
     Derived {
         status: shown,
@@ -128,6 +132,7 @@ pub(crate) fn derive(pod: &Pod) -> Derived {
         containers,
         restarts: restarts.count,
         last_restart: restarts.last,
+        running_since,
         last_failure: restarts.last_failure,
         down_with_machine: down_with_machine.filter(|_| comes_back),
     }

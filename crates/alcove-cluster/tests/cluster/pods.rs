@@ -345,6 +345,10 @@ fn restarts_are_counted_and_dated() {
     back["lastState"] = off.clone();
     let booted = row(pod("Running", json!([]), json!([back]), ready()));
     assert_eq!((booted.health, booted.restarts, booted.message), (Health::Good, 1, None));
+    // It has its time from when it runs again, not from when it was off.
+    let mut slow = again("a", 1, "2026-06-01T11:50:00Z");
+    (slow["ready"], slow["state"]) = (json!(false), json!({"running": {"startedAt": "2026-06-01T11:59:30Z"}}));
+    assert_eq!(row(pod("Running", json!([]), json!([slow]), json!({}))).health, Health::Busy);
     let mut down = running("a");
     (down["ready"], down["state"]) = (json!(false), off);
     let booting = row(pod("Running", json!([]), json!([down.clone()]), json!({})));
