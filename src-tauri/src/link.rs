@@ -1,5 +1,5 @@
-//! Links such as `alcove://open/cluster/pods?ns=apps`. A link only opens a page: anybody can make one, so nothing
-//! is done by following it.
+//! Links such as `alcove://open/cluster/pods?ns=apps`. A link only opens a page: anybody can make one, so nothing is done
+//! by following it.
 
 use url::Url;
 

@@ -59,6 +59,12 @@ const PAGES = [
   ['stopped', 'stopped', '#/home'],
   ['snapshots', 'suspended', '#/home/snapshots'],
   [
+    'snapshots-ask',
+    'suspended',
+    '#/home/snapshots',
+    (page) => page.getByRole('button', { name: /Make a snapshot|制作快照/ }).click(),
+  ],
+  [
     'snapshots-making',
     'suspended',
     '#/home/snapshots',

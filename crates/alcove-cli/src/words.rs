@@ -8,7 +8,8 @@ use alcove_types::{
 };
 use jiff::Timestamp;
 
-/// Reads a size such as `4GB`, `512M` or a number of bytes. `G`, `GB` and `GiB` mean the same here: memory comes in those.
+/// Reads a size such as `4GB`, `512M` or a number of bytes. `G`, `GB` and `GiB` mean the same here: memory comes in
+/// those.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());

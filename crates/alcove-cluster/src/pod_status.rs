@@ -58,7 +58,6 @@ pub(crate) fn derive(pod: &Pod) -> Derived {
     let mut restarts = Restarts::default();
     let mut sidecar_restarts = Restarts::default();
     let mut initializing = false;
-    let mut down_with_machine = None;
     for (i, container) in status.init_container_statuses.iter().enumerate() {
         let is_sidecar = sidecar(&container.name);
         restarts.add(container);
@@ -72,10 +71,7 @@ pub(crate) fn derive(pod: &Pod) -> Derived {
                 ready += u32::from(container.ready);
                 continue;
             }
-            (Some(ended), _) => {
-                shown = format!("Init:{}", ending(ended));
-                down_with_machine = ended.finished_at.clone().filter(|_| ended.with_machine());
-            }
+            (Some(ended), _) => shown = format!("Init:{}", ending(ended)),
             (None, Some(waiting)) if !waiting.reason.is_empty() && waiting.reason != "PodInitializing" => {
                 shown = format!("Init:{}", waiting.reason);
             }
@@ -92,14 +88,8 @@ pub(crate) fn derive(pod: &Pod) -> Derived {
             restarts.add(container);
             let state = &container.state;
             match (&state.waiting, &state.terminated) {
-                (Some(waiting), _) if !waiting.reason.is_empty() => {
-                    shown.clone_from(&waiting.reason);
-                    down_with_machine = None;
-                }
-                (_, Some(ended)) => {
-                    shown = ending(ended);
-                    down_with_machine = ended.finished_at.clone().filter(|_| ended.with_machine());
-                }
+                (Some(waiting), _) if !waiting.reason.is_empty() => shown.clone_from(&waiting.reason),
+                (_, Some(ended)) => shown = ending(ended),
                 _ if container.ready && state.running.is_some() => {
                     one_runs = true;
                     ready += 1;
@@ -123,9 +113,13 @@ pub(crate) fn derive(pod: &Pod) -> Derived {
     if shown.is_empty() {
         shown = "Unknown".to_owned();
     }
-    let all = status.init_container_statuses.iter().chain(&status.container_statuses);
-    let running_since = all.filter_map(|c| c.state.running.as_ref()?.started_at.clone()).max();
-    let comes_back = pod.metadata.deletion_timestamp.is_none() && status.phase != "Failed";
+    let all = || status.init_container_statuses.iter().chain(&status.container_statuses);
+    let running_since = all().filter_map(|c| c.state.running.as_ref()?.started_at.clone()).max();
+    let comes_back = pod.metadata.deletion_timestamp.is_none()
+        && status.phase != "Failed"
+        && matches!(shown.as_str(), "Unknown" | "Init:Unknown");
+    let lost = all().filter_map(|c| c.state.terminated.as_ref()).filter(|ended| ended.with_machine() && comes_back);
+    let down_with_machine = lost.filter_map(|ended| ended.finished_at.clone()).max();
     Derived {
         status: shown,
         ready,
@@ -134,7 +128,7 @@ pub(crate) fn derive(pod: &Pod) -> Derived {
         last_restart: restarts.last,
         running_since,
         last_failure: restarts.last_failure,
-        down_with_machine: down_with_machine.filter(|_| comes_back),
+        down_with_machine,
     }
 }
 

@@ -97,11 +97,8 @@ func startServer(ctx context.Context, parts *components, c *config.Config, syste
 		defer store.closed()
 		return prepared.run(ctx)
 	})
-	parts.Chore("start of the control plane", func(ctx context.Context) error {
-		return startControlPlane(ctx, parts, c, store, prepared, supervisor, api, systemd)
-	})
 	parts.Chore("certificate renewal", func(ctx context.Context) error { return watchCertificates(ctx, c) })
-	return nil
+	return startControlPlane(ctx, parts, c, store, prepared, supervisor, api, systemd)
 }
 
 // startControlPlane brings up what needs an API that answers.
